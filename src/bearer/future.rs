@@ -1,0 +1,70 @@
+//! [`ResponseFuture`]: the inner future, or a refusal that is ready.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use pin_project_lite::pin_project;
+
+use crate::reject::{Rejection, ResponseBody};
+
+pin_project! {
+    /// The future of [`JwtAuth`](crate::JwtAuth).
+    pub struct ResponseFuture<F> {
+        #[pin]
+        kind: Kind<F>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<F> {
+        Inner { #[pin] future: F },
+        // Boxed: stored inline, a refusal would make the future of each good request as large.
+        Refused { response: Option<Box<Response<Bytes>>> },
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn inner(future: F) -> Self {
+        Self { kind: Kind::Inner { future } }
+    }
+
+    pub(super) fn refused(rejection: Rejection) -> Self {
+        let mut response = rejection.to_response();
+        response.extensions_mut().insert(rejection);
+        Self { kind: Kind::Refused { response: Some(Box::new(response)) } }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<ResponseBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().kind.project() {
+            KindProj::Inner { future } => {
+                let response = ready!(future.poll(cx))?;
+                Poll::Ready(Ok(response.map(ResponseBody::inner)))
+            }
+            // A future that has answered is not polled again; if it is, it stays pending instead of panicking.
+            KindProj::Refused { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response.map(ResponseBody::from))),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Inner { .. } => "ResponseFuture(inner)",
+            Kind::Refused { .. } => "ResponseFuture(refused)",
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! The bearer layer: validates the access token of each request, and injects it.
+//!
+//! For each request, in this order:
+//!
+//! 1. the bearer credential of the header `Authorization`; none: 401 with a challenge without error;
+//! 2. a malformed, repeated or too long one: 400 `invalid_request`;
+//! 3. [`Verifier::verify`](crate::Verifier::verify); refused: 401 `invalid_token`, the same text for each reason;
+//! 4. one [`AuthContext`](crate::AuthContext) into the request's extensions, and the inner service is called.
+//!
+//! A refused request never reaches the inner service. The inner service needs no `Clone`, is called in place, and its
+//! error type is left alone; nothing is boxed and nothing awaited on the way.
+//!
+//! Put CORS outside: a preflight carries no credentials by design and would be refused. A browser client on another
+//! origin reads the challenge only with `Access-Control-Expose-Headers: WWW-Authenticate`. Put limits outside, too: a
+//! refused request leaves the permit that `poll_ready` took with the inner service.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_jwt_auth::{AccessGrant, Issuer, JwtAuthLayer, NoClaims, SigningKey, TokenConfig, Verified};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = TokenConfig::builder()
+//!     .key(SigningKey::ed25519_seed(&[7; 32])?)
+//!     .issuer("https://app.example")
+//!     .audience("api")
+//!     .build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
+//!     .service(service_fn(async |request: Request<Full<Bytes>>| {
+//!         let user = Verified::<NoClaims>::of(request.extensions()).expect("the layer ran");
+//!         Ok::<_, std::convert::Infallible>(Response::new(Full::from(user.subject().to_owned())))
+//!     }));
+//!
+//! let refused = service.clone().oneshot(Request::new(Full::default())).await?;
+//! assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+//!
+//! let token = Issuer::new(&config)?.issue(&AccessGrant::new("ada"), &NoClaims {})?;
+//! let mut request = Request::new(Full::default());
+//! request.headers_mut().insert("authorization", format!("Bearer {}", token.expose()).parse()?);
+//! assert_eq!(service.oneshot(request).await?.status(), StatusCode::OK);
+//! # Ok(())
+//! # }
+//! ```
+
+mod future;
+mod layer;
+mod service;
+
+pub use future::ResponseFuture;
+pub use layer::JwtAuthLayer;
+pub use service::JwtAuth;

@@ -1,0 +1,102 @@
+//! [`JwtAuth`]: the service that the layer makes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::bearer::future::ResponseFuture;
+use crate::bearer::layer::Settings;
+use crate::context::{AuthContext, Outcome};
+use crate::extract::bearer;
+use crate::reject::{Rejection, RejectionKind, ResponseBody};
+use crate::token::ReadClaims;
+
+/// A service behind a check of bearer tokens. Made by [`JwtAuthLayer`](crate::JwtAuthLayer).
+pub struct JwtAuth<S, C> {
+    inner: S,
+    settings: Arc<Settings<C>>,
+}
+
+impl<S, C> JwtAuth<S, C> {
+    pub(super) fn new(inner: S, settings: Arc<Settings<C>>) -> Self {
+        Self { inner, settings }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, C: ReadClaims> JwtAuth<S, C> {
+    /// The whole decision over a request: puts the context into its extensions, or says why not.
+    fn check<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
+        let Settings { verifier, challenge } = &*self.settings;
+        let headers = request.headers();
+        let token = match bearer(headers, verifier.max_token_bytes()) {
+            Ok(Some(token)) => token,
+            Ok(None) => return Err(Rejection::new(RejectionKind::Missing, "missing", headers, challenge)),
+            Err(bad) => return Err(Rejection::of_credential(bad, headers, challenge)),
+        };
+        let verified =
+            verifier.verify(token).map_err(|error| Rejection::of_token(&error, headers, challenge))?;
+        let context = AuthContext::new(Outcome::Verified(verified.erase()));
+        request.extensions_mut().insert(context);
+        Ok(())
+    }
+}
+
+impl<S, C, B, R> Service<Request<B>> for JwtAuth<S, C>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    C: ReadClaims,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.check(&mut request) {
+            // The very service that was polled ready: no clone, no swap.
+            Ok(()) => ResponseFuture::inner(self.inner.call(request)),
+            Err(rejection) => {
+                if rejection.kind() == RejectionKind::Missing {
+                    tracing::debug!(
+                        name: "rejected", target: "tower_jwt_auth::bearer", reason = rejection.reason(),
+                        "a request was refused"
+                    );
+                } else {
+                    tracing::info!(
+                        name: "rejected", target: "tower_jwt_auth::bearer", reason = rejection.reason(),
+                        "a request was refused"
+                    );
+                }
+                ResponseFuture::refused(rejection)
+            }
+        }
+    }
+}
+
+impl<S: Clone, C> Clone for JwtAuth<S, C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for JwtAuth<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtAuth").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

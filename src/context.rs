@@ -1,0 +1,60 @@
+//! [`AuthContext`]: the one thing that the bearer layer puts into a request's extensions.
+
+use http::Extensions;
+
+use crate::reject::Rejection;
+use crate::token::{AnyVerified, Verified};
+
+/// What the bearer layer found out about a request. Cheap to clone.
+///
+/// Most code asks for [`Verified::<C>::of(extensions)`](Verified::of) instead.
+#[derive(Debug, Clone)]
+pub struct AuthContext {
+    outcome: Outcome,
+}
+
+/// What the bearer layer found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A token, and it is good.
+    Verified(AnyVerified),
+    /// No token, and the layer lets such requests pass.
+    Anonymous,
+    /// A token that is not good, and the layer lets such requests pass.
+    Refused(Rejection),
+}
+
+impl AuthContext {
+    pub(crate) fn new(outcome: Outcome) -> Self {
+        Self { outcome }
+    }
+
+    /// The context that a bearer layer left.
+    pub fn of(extensions: &Extensions) -> Option<&Self> {
+        extensions.get()
+    }
+
+    /// What the bearer layer found.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// The token, if there is a good one.
+    pub fn verified(&self) -> Option<&AnyVerified> {
+        match &self.outcome {
+            Outcome::Verified(verified) => Some(verified),
+            Outcome::Anonymous | Outcome::Refused(_) => None,
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> Verified<C> {
+    /// The token that the bearer layer verified, from the extensions of the request.
+    ///
+    /// `None` when no bearer layer ran, when it let the request pass without a good token, or when it reads other
+    /// claims than `C`.
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        AuthContext::of(extensions)?.verified()?.downcast()
+    }
+}

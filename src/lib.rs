@@ -1,0 +1,138 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//! Bearer tokens and sessions for any tower stack: hyper, axum, tonic.
+//!
+//! Two parts that fit together:
+//!
+//! - [`JwtAuthLayer`] validates the access token of each request and puts its claims into the request's extensions;
+//! - [`AuthService`] logs users in, refreshes their tokens with rotation, and logs them out.
+//!
+//! Access tokens are JWTs of 15 minutes (RFC 9068), checked without I/O. The refresh token travels in an `HttpOnly`
+//! cookie, is good once, and its session lives for 7 days without use and 30 at most. A stolen one is found out when
+//! thief and owner have both used it, and then the session ends; tabs, retries and lost answers never end it.
+//!
+//! # Quick start
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use tower::ServiceBuilder;
+//! use tower_jwt_auth::{
+//!     AuthService, Authenticator, AuthnError, ClientInfo, ConfigError, Identity, JwtAuthLayer, MokaStore,
+//!     RefreshKeys, SigningKey, TokenConfig,
+//! };
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct User { email: String }
+//!
+//! #[derive(Deserialize)]
+//! struct PasswordLogin { email: String, password: String }
+//!
+//! struct Accounts;
+//!
+//! impl Authenticator for Accounts {
+//!     type Credentials = PasswordLogin;
+//!     type Claims = User;
+//!
+//!     async fn authenticate(&self, login: PasswordLogin, _: &ClientInfo) -> Result<Identity<User>, AuthnError> {
+//!         // Look the user up, and check the password's hash.
+//!         # let _ = &login.password;
+//!         Ok(Identity::new("user-1", User { email: login.email }))
+//!     }
+//! }
+//!
+//! fn set_up(key_pem: &str, refresh_secret: &[u8]) -> Result<(AuthService<User>, JwtAuthLayer<User>), ConfigError> {
+//!     let config = TokenConfig::builder()
+//!         .key(SigningKey::ed25519_pem(key_pem)?)
+//!         .issuer("https://app.example")
+//!         .audience("api")
+//!         .build()?;
+//!     let auth = AuthService::builder(&config, RefreshKeys::new(refresh_secret)?, MokaStore::new(), Accounts)
+//!         .add_origin("https://app.example")
+//!         .build()?;
+//!     Ok((auth, JwtAuthLayer::new(config.verifier())))
+//! }
+//! # let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n";
+//! # let (auth, bearer) = set_up(pem, &[7; 32]).unwrap();
+//! ```
+//!
+//! Mount `auth` at [`auth.path()`](AuthService::path), put `bearer` in front of what needs a user, and read
+//! `Verified::<User>::of(request.extensions())` there. The examples `demo` (axum, with a page) and `hyper` show it whole.
+//!
+//! # What is checked
+//!
+//! The rules stand in order in the documentation of the modules that hold them: [`token`] (an access token),
+//! [`bearer`] (a request), [`service`] (login, refresh, logout), [`session`] (rotation).
+//!
+//! # Features
+//!
+//! All are additive, and any combination compiles.
+//!
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `aws-lc-rs` | yes | signatures by aws-lc-rs, which needs a C compiler; preferred when both backends are on |
+//! | `rust-crypto` | | signatures in pure Rust |
+//! | `moka` | yes | [`MokaStore`], sessions in the memory of one process |
+//!
+//! Without a backend everything compiles, and keys cannot be made: the error says which feature to enable.
+//!
+//! # Events
+//!
+//! `tracing` events with these targets and names, stable; none holds a token, a key or a secret.
+//!
+//! | target | name | level | fields |
+//! |---|---|---|---|
+//! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason` |
+//! | `tower_jwt_auth::session` | `opened`, `ended`, `evicted` | info | `session`, `why` |
+//! | | `ended_all` | info | `subject`, `sessions` |
+//! | | `rotated`, `reissued`, `expired`, `unknown` | info | `session`, `generation` |
+//! | | `current` | debug | `session` |
+//! | | `recovered`, `superseded`, `reused`, `mismatch` | warn | `session`, `subject` |
+//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason` |
+//! | | `unavailable`, `fault` | error | `what`, `error` |
+//! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
+
+pub mod bearer;
+mod clock;
+mod context;
+mod cookie;
+mod error;
+mod extract;
+mod reject;
+mod secret;
+pub mod service;
+pub mod session;
+mod store;
+pub mod token;
+mod url;
+
+#[doc(no_inline)]
+pub use bearer::{JwtAuth, JwtAuthLayer, ResponseFuture};
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use context::{AuthContext, Outcome};
+pub use cookie::{CookiePolicy, SameSite};
+pub use error::{ConfigError, ConfigErrorKind};
+pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody};
+#[doc(no_inline)]
+pub use service::{
+    AuthBody, AuthFuture, AuthService, AuthServiceBuilder, Authenticator, AuthnError, ClientAddress, Granted,
+    Identity, NoCredentials, NoLogin, SessionError, SessionErrorKind, SessionInfo, Sessions,
+};
+#[doc(no_inline)]
+pub use session::{
+    Attempt, ClientInfo, Decision, NewSession, NoSessionId, OnReuse, Presented, Record, RefreshKeys, Retry,
+    RotationState, SecretDigest, SessionFacts, SessionId, SessionPolicy, SubjectDigest, Unknown, decide,
+};
+pub use store::{Creation, Rotation, SessionStore, StoreError, StoreErrorKind};
+#[cfg(feature = "moka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
+pub use store::{MokaStore, MokaStoreBuilder};
+#[doc(no_inline)]
+pub use token::{
+    AccessGrant, AccessToken, Algorithm, AnyVerified, Claims, Complete, Issuer, Missing, NoClaims,
+    ReadClaims, Registered, Set, SigningKey, TokenConfig, TokenConfigBuilder, TokenError, TokenErrorKind,
+    Verified, Verifier, VerifyingKey,
+};
+
+/// The program in the README compiles.
+#[cfg(all(doctest, feature = "moka"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,182 @@
+//! The answers of the routes.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::clock::Timestamp;
+use crate::reject::{Challenge, RejectionKind, json_response, never_store};
+use crate::secret::ExposeSecret as _;
+use crate::service::authenticator::SessionInfo;
+use crate::service::core::Grant;
+use crate::service::error::SessionErrorKind;
+use crate::session::SessionId;
+
+pub(super) type Answer = Response<Bytes>;
+
+/// 200 with the tokens of RFC 6749, section 5.1, and the application's claims.
+pub(super) fn granted(grant: &Grant, set_cookie: Option<HeaderValue>) -> Answer {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        access_token: &'a str,
+        token_type: &'static str,
+        expires_in: u64,
+        user: &'a RawValue,
+    }
+    let mut answer = json(&Body {
+        access_token: grant.access.expose(),
+        token_type: "Bearer",
+        expires_in: grant.access.expires_in().as_secs(),
+        user: grant.user.raw(),
+    });
+    if let Some(set_cookie) = set_cookie {
+        answer.headers_mut().insert(SET_COOKIE, set_cookie);
+    }
+    answer
+}
+
+/// 200 with a subject's sessions.
+pub(super) fn session_list(sessions: &[SessionInfo], current: Option<SessionId>) -> Answer {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        sessions: Vec<Item<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Item<'a> {
+        id: String,
+        created_at: String,
+        last_used_at: String,
+        user_agent: Option<&'a str>,
+        address: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        label: Option<&'a str>,
+        current: bool,
+    }
+    let sessions = sessions.iter().map(|session| Item {
+        id: session.id().to_string(),
+        created_at: rfc3339(session.created_at()),
+        last_used_at: rfc3339(session.last_used_at()),
+        user_agent: session.client().user_agent.as_deref(),
+        address: session.client().address.map(|address| address.to_string()),
+        label: session.client().label.as_deref(),
+        current: Some(session.id()) == current,
+    });
+    json(&Body { sessions: sessions.collect() })
+}
+
+/// 204: done, nothing to say.
+pub(super) fn done(set_cookie: Option<HeaderValue>) -> Answer {
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    never_store(answer.headers_mut());
+    if let Some(set_cookie) = set_cookie {
+        answer.headers_mut().insert(SET_COOKIE, set_cookie);
+    }
+    answer
+}
+
+pub(super) fn invalid_request() -> Answer {
+    json_response(StatusCode::BAD_REQUEST, "invalid_request", "the request is malformed")
+}
+
+/// One answer to every refresh token that is not good, so that it tells nothing about why.
+pub(super) fn invalid_grant(challenge: &Challenge) -> Answer {
+    unauthorized("invalid_grant", "the session has ended, log in again", challenge)
+}
+
+/// One answer to every wrong credential, so that it does not tell which users there are.
+pub(super) fn invalid_credentials(challenge: &Challenge) -> Answer {
+    unauthorized("invalid_credentials", "the credentials are not valid", challenge)
+}
+
+fn unauthorized(error: &str, description: &str, challenge: &Challenge) -> Answer {
+    let mut answer = json_response(StatusCode::UNAUTHORIZED, error, description);
+    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge.bearer(RejectionKind::Missing));
+    answer
+}
+
+pub(super) fn cross_site() -> Answer {
+    json_response(StatusCode::FORBIDDEN, "cross_site", "the request comes from another site")
+}
+
+pub(super) fn not_found() -> Answer {
+    json_response(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
+}
+
+pub(super) fn method_not_allowed(allow: HeaderValue) -> Answer {
+    let mut answer =
+        json_response(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the method is not allowed here");
+    answer.headers_mut().insert(ALLOW, allow);
+    answer
+}
+
+pub(super) fn body_too_large() -> Answer {
+    json_response(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large")
+}
+
+pub(super) fn headers_too_large() -> Answer {
+    json_response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", "the cookies are too large")
+}
+
+pub(super) fn unsupported_media_type() -> Answer {
+    json_response(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "the body must be application/json",
+    )
+}
+
+/// 503: nothing was changed, and a retry may succeed.
+pub(super) fn unavailable() -> Answer {
+    let mut answer = json_response(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "unavailable",
+        "the service cannot answer now, try again",
+    );
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+pub(super) fn server_error() -> Answer {
+    json_response(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the service is not set up correctly")
+}
+
+/// The answer to a failed operation on sessions.
+pub(super) fn session_error(kind: SessionErrorKind, challenge: &Challenge) -> Answer {
+    match kind {
+        SessionErrorKind::Refused => invalid_grant(challenge),
+        // To be tried again with credentials that are checked anew.
+        SessionErrorKind::RevokedMeanwhile | SessionErrorKind::Unavailable => unavailable(),
+        SessionErrorKind::InvalidIdentity => server_error(),
+    }
+}
+
+impl Grant {
+    pub(super) fn refresh_token(&self) -> &str {
+        self.refresh.expose_secret()
+    }
+}
+
+fn json<T: Serialize>(body: &T) -> Answer {
+    match serde_json::to_vec(body) {
+        Ok(body) => {
+            let mut answer = Response::new(Bytes::from(body));
+            never_store(answer.headers_mut());
+            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            answer
+        }
+        // Strings, numbers and checked JSON always serialize.
+        Err(_) => server_error(),
+    }
+}
+
+/// RFC 3339, in UTC. A moment that a calendar cannot name (a test's clock may) is the epoch.
+fn rfc3339(moment: Timestamp) -> String {
+    let nanos = i128::from(moment.as_unix_millis()) * 1_000_000;
+    let date = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    date.format(&Rfc3339).unwrap_or_default()
+}

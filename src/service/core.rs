@@ -1,0 +1,298 @@
+//! What the service does with sessions, before HTTP: open, refresh, end, list. The routes and the handle
+//! [`Sessions`](crate::Sessions) both stand on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tracing::Instrument as _;
+
+use crate::clock::Timestamp;
+use crate::cookie::CookieTemplate;
+use crate::reject::Challenge;
+use crate::secret::SecretString;
+use crate::service::authenticator::{AuthnError, DynAuthenticator, ErasedError, ErasedIdentity, SessionInfo};
+use crate::service::csrf::CsrfPolicy;
+use crate::service::error::{SessionError, SessionErrorKind};
+use crate::service::events;
+use crate::session::{
+    Attempt, ClientInfo, NewSession, Presented, Record, RefreshCodec, RefreshToken, SessionId, SessionPolicy,
+    SubjectDigest, decide,
+};
+use crate::store::{Creation, DynStore, Rotation, StoreError};
+use crate::token::{AccessGrant, AccessToken, ClaimsJson, Issuer, NoClaims, Verifier, is_scope};
+
+const MAX_SUBJECT_BYTES: usize = 255;
+const MAX_CLAIMS_BYTES: usize = 4096;
+const MAX_SCOPES_BYTES: usize = 1024;
+
+/// Everything behind an [`AuthService`](crate::AuthService); no type of the application is left in it.
+pub(super) struct Core {
+    pub(super) issuer: Issuer,
+    /// For the routes that take a bearer token. They need no claims of the application.
+    pub(super) verifier: Verifier<NoClaims>,
+    pub(super) codec: RefreshCodec,
+    pub(super) store: Box<dyn DynStore>,
+    pub(super) authenticator: Box<dyn DynAuthenticator>,
+    pub(super) policy: SessionPolicy,
+    pub(super) cookie: CookieTemplate,
+    pub(super) csrf: CsrfPolicy,
+    pub(super) challenge: Arc<Challenge>,
+    pub(super) path: Box<str>,
+}
+
+/// A granted access token, and the refresh token it came with.
+pub(super) struct Grant {
+    pub(super) access: AccessToken,
+    pub(super) user: ClaimsJson,
+    pub(super) refresh: SecretString,
+    /// The remaining idle life, if the client is to keep the refresh token; `None` if it has it already.
+    pub(super) keep_for: Option<Duration>,
+    pub(super) session_id: SessionId,
+}
+
+impl Core {
+    /// Opens a session, then ends those that were presented with the login: made first, so that a failure leaves the
+    /// user with the old one.
+    pub(super) async fn open(
+        self: Arc<Self>,
+        identity: ErasedIdentity,
+        client: ClientInfo,
+        presented: Vec<RefreshToken>,
+    ) -> Result<Grant, SessionError> {
+        check_identity(&identity)?;
+        // Once in vain: what cannot be signed must not become a session.
+        self.issuer.issue_json(
+            &AccessGrant::new(&identity.subject).with_scopes(&identity.scopes),
+            &identity.claims,
+        )?;
+        let token = RefreshToken::first(&identity.subject).map_err(no_randomness)?;
+        let attempt = Attempt::random().map_err(no_randomness)?;
+        self.finish(move |core| async move {
+            let now = core.store.now().await?;
+            let session = NewSession {
+                subject: identity.subject,
+                session_id: token.session_id,
+                secret_digest: token.secret_digest(),
+                authenticated_at: identity.authenticated_at.unwrap_or(now),
+                attempt,
+                scopes: identity.scopes,
+                client_id: identity.client_id,
+                claims: identity.claims.as_str().as_bytes().to_vec(),
+                client,
+            };
+            let created = match core.store.create(&session, &core.policy).await {
+                Ok(created) => created,
+                // The same attempt and the same secret: if the first was carried out after all, this is its answer.
+                Err(_) => core.store.create(&session, &core.policy).await?,
+            };
+            let Creation::Created { record, evicted } = created else {
+                return Err(SessionError::new(
+                    SessionErrorKind::RevokedMeanwhile,
+                    "the subject's sessions were ended since the credentials were checked",
+                ));
+            };
+            events::opened(token.session_id, &evicted);
+            for old in presented {
+                core.end_presented(&old, "replaced by a login").await;
+            }
+            core.grant(&token, &record, identity.claims, true, now)
+        })
+        .await
+    }
+
+    /// The old session of a login. That it could not be ended does not undo the login.
+    async fn end_presented(&self, token: &RefreshToken, why: &'static str) {
+        match self.store.revoke(&token.subject, &token.session_id, Some(&token.secret_digest())).await {
+            Ok(true) => events::ended(token.session_id, why),
+            Ok(false) => {}
+            Err(error) => events::unavailable("store", &error),
+        }
+    }
+
+    /// Presents a refresh token.
+    pub(super) async fn refresh(self: Arc<Self>, token: RefreshToken) -> Result<Grant, SessionError> {
+        let attempt = Attempt::random().map_err(no_randomness)?;
+        let presented = token.present(attempt);
+        // Whatever can fail outside comes first: between rotation and answer nothing does.
+        let renewed = if self.authenticator.renews() { self.renew(&presented).await? } else { None };
+        self.finish(move |core| async move {
+            let rotation = core.rotate(&presented).await?;
+            events::rotation(&rotation.decision, presented.session_id, rotation.record.as_ref());
+            let (Some(state), Some(record)) = (rotation.decision.state(), &rotation.record) else {
+                return Err(SessionError::refused());
+            };
+            let claims = match renewed {
+                Some(claims) => claims,
+                None => stored_claims(record)?,
+            };
+            let successor = token.at(state.generation);
+            core.grant(&successor, record, claims, rotation.decision.hands_out(), rotation.now)
+        })
+        .await
+    }
+
+    async fn rotate(&self, presented: &Presented) -> Result<Rotation, StoreError> {
+        match self.store.rotate(presented, &self.policy).await {
+            Ok(rotation) => Ok(rotation),
+            // The same attempt: if the first was carried out after all, this is its answer.
+            Err(_) => self.store.rotate(presented, &self.policy).await,
+        }
+    }
+
+    /// Asks the application about the claims, if the rule would grant a token now. `None` where it would not: then
+    /// the rotation says so, with its consequences.
+    async fn renew(&self, presented: &Presented) -> Result<Option<ClaimsJson>, SessionError> {
+        let Some(record) = self.answered(presented).await? else { return Ok(None) };
+        let info = SessionInfo::new(record);
+        match self.authenticator.renew(&info, info.claims()).await {
+            Ok(claims) => Ok(Some(claims)),
+            Err(ErasedError::Authn(AuthnError::Refused)) => {
+                self.store.revoke(&presented.subject, &presented.session_id, None).await?;
+                events::ended(presented.session_id, "the application refused to renew it");
+                Err(SessionError::refused())
+            }
+            Err(ErasedError::Authn(AuthnError::Unavailable(error))) => {
+                Err(SessionError::unavailable("authenticator", error))
+            }
+            Err(ErasedError::Claims(error)) => Err(unreadable_claims(error)),
+            Err(ErasedError::NotCredentials) => Err(SessionError::refused()),
+        }
+    }
+
+    /// The record, if a refresh with this token would be answered now (rows 3 to 6 of the rule). Changes nothing.
+    pub(super) async fn answered(&self, presented: &Presented) -> Result<Option<Record>, StoreError> {
+        let Some(record) = self.store.get(&presented.subject, &presented.session_id).await? else {
+            return Ok(None);
+        };
+        let now = self.store.now().await?;
+        let decision = decide(Some(&record), presented, &self.policy, now);
+        Ok(decision.state().is_some().then_some(record))
+    }
+
+    fn grant(
+        &self,
+        token: &RefreshToken,
+        record: &Record,
+        user: ClaimsJson,
+        hands_out: bool,
+        now: Timestamp,
+    ) -> Result<Grant, SessionError> {
+        let facts = &*record.facts;
+        let mut grant = AccessGrant::new(&facts.subject)
+            .with_scopes(&facts.scopes)
+            .with_session(facts.session_id.to_string(), token.generation)
+            .with_not_after(facts.absolute_expires_at);
+        if let Some(client_id) = &facts.client_id {
+            grant = grant.with_client_id(client_id);
+        }
+        Ok(Grant {
+            access: self.issuer.issue_json(&grant, &user)?,
+            user,
+            refresh: self.codec.encode(token),
+            keep_for: hands_out.then(|| record.expires_at().saturating_duration_since(now)),
+            session_id: facts.session_id,
+        })
+    }
+
+    /// Ends the sessions that these tokens are of, whatever their generation. Says how many there were.
+    pub(super) async fn end_by_tokens(
+        self: Arc<Self>,
+        tokens: Vec<RefreshToken>,
+    ) -> Result<usize, SessionError> {
+        self.finish(move |core| async move {
+            let mut ended = 0;
+            for token in tokens {
+                let proof = token.secret_digest();
+                if core.store.revoke(&token.subject, &token.session_id, Some(&proof)).await? {
+                    events::ended(token.session_id, "logout");
+                    ended += 1;
+                }
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
+    pub(super) async fn end(
+        self: Arc<Self>,
+        subject: SubjectDigest,
+        session_id: SessionId,
+    ) -> Result<bool, SessionError> {
+        self.finish(move |core| async move {
+            let ended = core.store.revoke(&subject, &session_id, None).await?;
+            if ended {
+                events::ended(session_id, "by its owner");
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
+    pub(super) async fn end_all(
+        self: Arc<Self>,
+        subject: String,
+        except: Option<SessionId>,
+    ) -> Result<u64, SessionError> {
+        self.finish(move |core| async move {
+            let digest = SubjectDigest::of(&subject);
+            let ended = core.store.revoke_subject(&digest, except.as_ref(), &core.policy).await?;
+            events::ended_all(&subject, ended);
+            Ok(ended)
+        })
+        .await
+    }
+
+    pub(super) async fn list(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionError> {
+        let records = self.store.list(&SubjectDigest::of(subject)).await?;
+        Ok(records.into_iter().map(SessionInfo::new).collect())
+    }
+
+    /// Runs the store's part to its end in a task of its own: a client that goes away in the middle leaves no
+    /// rotation without its answer being made, and no login without the old session being ended.
+    async fn finish<T, F, W>(self: Arc<Self>, work: W) -> Result<T, SessionError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, SessionError>> + Send + 'static,
+        W: FnOnce(Arc<Self>) -> F,
+    {
+        let runtime =
+            Handle::try_current().map_err(|error| SessionError::unavailable("no tokio runtime", error))?;
+        let task = runtime.spawn(work(self).in_current_span());
+        task.await.unwrap_or_else(|error| Err(SessionError::unavailable("the task of an operation", error)))
+    }
+}
+
+fn stored_claims(record: &Record) -> Result<ClaimsJson, SessionError> {
+    ClaimsJson::from_bytes(&record.facts.claims).map_err(unreadable_claims)
+}
+
+/// The session is kept: a deployment that can read its claims can still serve it.
+fn unreadable_claims(error: crate::token::TokenError) -> SessionError {
+    events::fault("the claims that a session was opened with do not read as the application's type", &error);
+    SessionError::refused().with_source(error)
+}
+
+fn no_randomness(error: crate::secret::NoRandomness) -> SessionError {
+    SessionError::unavailable("random bytes", error)
+}
+
+fn check_identity(identity: &ErasedIdentity) -> Result<(), SessionError> {
+    let error = |detail| Err(SessionError::new(SessionErrorKind::InvalidIdentity, detail));
+    if identity.subject.is_empty() || identity.subject.len() > MAX_SUBJECT_BYTES {
+        return error("a subject must have 1 to 255 bytes");
+    }
+    if identity.claims.as_str().len() > MAX_CLAIMS_BYTES {
+        return error("the claims must have at most 4096 bytes as JSON");
+    }
+    if identity.scopes.iter().map(|scope| scope.len() + 1).sum::<usize>() > MAX_SCOPES_BYTES {
+        return error("the scopes must have at most 1024 bytes together");
+    }
+    if !identity.scopes.iter().all(|scope| is_scope(scope)) {
+        return error("a scope must be a word of printable ASCII without quote and backslash");
+    }
+    if identity.client_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_SUBJECT_BYTES) {
+        return error("a client id must have 1 to 255 bytes");
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The service's tracing events: stable targets and names, listed in the crate documentation. None holds a token.
+
+use std::error::Error;
+
+use crate::session::{Decision, Record, SessionId, Unknown};
+
+/// Which session a rotation was about, and what the rule said. What is "reported" by the rule is a warning.
+pub(super) fn rotation(decision: &Decision, session_id: SessionId, record: Option<&Record>) {
+    let session = session_id;
+    let subject = record.map(|record| record.facts.subject.as_str()).unwrap_or_default();
+    match decision {
+        Decision::Current(_) => tracing::debug!(
+            name: "current", target: "tower_jwt_auth::session", %session,
+            "a refresh token that was just handed out was presented again"
+        ),
+        Decision::Rotated(state) => tracing::info!(
+            name: "rotated", target: "tower_jwt_auth::session", %session, generation = state.generation,
+            "a refresh token was rotated"
+        ),
+        Decision::Reissued(state) => tracing::info!(
+            name: "reissued", target: "tower_jwt_auth::session", %session, generation = state.generation,
+            "a refresh token was given again"
+        ),
+        Decision::Recovered(state) => tracing::warn!(
+            name: "recovered", target: "tower_jwt_auth::session", %session, subject, generation = state.generation,
+            "the store had lost rotations of a session: did it fail over?"
+        ),
+        Decision::Expired => tracing::info!(
+            name: "expired", target: "tower_jwt_auth::session", %session,
+            "an expired session was presented"
+        ),
+        Decision::Superseded => tracing::warn!(
+            name: "superseded", target: "tower_jwt_auth::session", %session, subject,
+            "a replaced refresh token was presented late: theft, a very late retry, or a restored cookie jar; the session was ended"
+        ),
+        Decision::Reused => tracing::warn!(
+            name: "reused", target: "tower_jwt_auth::session", %session, subject,
+            "an old refresh token was presented: two parties hold this session, or a copy was restored; sessions were ended"
+        ),
+        Decision::Unknown(Unknown::Mismatch) => tracing::warn!(
+            name: "mismatch", target: "tower_jwt_auth::session", %session, subject,
+            "a genuine tag on a token that the session never had: is the refresh key known to somebody else?"
+        ),
+        Decision::Unknown(_) => tracing::info!(
+            name: "unknown", target: "tower_jwt_auth::session", %session,
+            "a session that does not exist (any more) was presented"
+        ),
+    }
+}
+
+pub(super) fn opened(session: SessionId, evicted: &[SessionId]) {
+    tracing::info!(name: "opened", target: "tower_jwt_auth::session", %session, "a session was opened");
+    for session in evicted {
+        tracing::info!(
+            name: "evicted", target: "tower_jwt_auth::session", %session,
+            "the subject had too many sessions: the longest unused was ended"
+        );
+    }
+}
+
+pub(super) fn ended(session: SessionId, why: &'static str) {
+    tracing::info!(name: "ended", target: "tower_jwt_auth::session", %session, why, "a session was ended");
+}
+
+pub(super) fn ended_all(subject: &str, sessions: u64) {
+    tracing::info!(
+        name: "ended_all", target: "tower_jwt_auth::session", subject, sessions,
+        "the sessions of a subject were ended"
+    );
+}
+
+/// A request that was answered with an error.
+pub(super) fn refused(route: &'static str, reason: &'static str) {
+    tracing::info!(name: "refused", target: "tower_jwt_auth::service", route, reason, "a request was refused");
+}
+
+/// Something outside did not work: the answer is 503.
+pub(super) fn unavailable(what: &'static str, error: &(dyn Error + 'static)) {
+    tracing::error!(name: "unavailable", target: "tower_jwt_auth::service", what, error, "answered with 503");
+}
+
+/// A fault of the application or its configuration.
+pub(super) fn fault(what: &'static str, error: &(dyn Error + 'static)) {
+    tracing::error!(name: "fault", target: "tower_jwt_auth::service", what, error, "the application must be mended");
+}

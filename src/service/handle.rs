@@ -1,0 +1,171 @@
+//! [`Sessions`]: the same sessions from code, without HTTP.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+
+use crate::clock::Timestamp;
+use crate::service::answer;
+use crate::service::authenticator::{Identity, SessionInfo};
+use crate::service::core::{Core, Grant};
+use crate::service::error::SessionError;
+use crate::service::events;
+use crate::session::{ClientInfo, SessionId, SubjectDigest};
+use crate::token::{AccessToken, Claims};
+
+/// Opens, refreshes, ends and lists sessions from code: for logins by passkey or OAuth callback, for "log out
+/// everywhere" when a password changes, for administration. Cheap to clone; handlers keep it in their state.
+///
+/// Made by [`AuthService::sessions`](crate::AuthService::sessions). All methods need a tokio runtime.
+pub struct Sessions<C> {
+    core: Arc<Core>,
+    claims: PhantomData<fn(C) -> C>,
+}
+
+impl<C: Claims> Sessions<C> {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core, claims: PhantomData }
+    }
+
+    /// Opens a session for somebody whose credentials were checked. Works for cross-site requests too: protecting
+    /// the route that calls this is up to that route.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidIdentity`](crate::SessionErrorKind::InvalidIdentity), [`Unavailable`](crate::SessionErrorKind::Unavailable),
+    /// or [`RevokedMeanwhile`](crate::SessionErrorKind::RevokedMeanwhile).
+    pub async fn open(&self, identity: Identity<C>, client: &ClientInfo) -> Result<Granted, SessionError> {
+        let grant = Arc::clone(&self.core).open(identity.erase()?, client.clone(), Vec::new()).await?;
+        Ok(self.granted(grant))
+    }
+
+    /// The time by the store's clock, for [`Identity::with_authenticated_at`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
+    pub async fn now(&self) -> Result<Timestamp, SessionError> {
+        Ok(self.core.store.now().await?)
+    }
+
+    /// Presents a refresh token, as `POST /refresh` does.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](crate::SessionErrorKind::Refused) for any token that is not good, or
+    /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Granted, SessionError> {
+        let token = self.core.codec.parse(refresh_token).map_err(|why| {
+            events::refused("refresh", why.as_str());
+            SessionError::refused()
+        })?;
+        let grant = Arc::clone(&self.core).refresh(token).await?;
+        Ok(self.granted(grant))
+    }
+
+    /// Ends one session of a subject. Says whether there was one to end.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
+    pub async fn end(&self, subject: &str, session_id: SessionId) -> Result<bool, SessionError> {
+        Arc::clone(&self.core).end(SubjectDigest::of(subject), session_id).await
+    }
+
+    /// Ends the session that a refresh token is of, whatever its generation: a logout. A token that is not genuine
+    /// ends nothing. Says whether there was one to end.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
+    pub async fn end_by_token(&self, refresh_token: &str) -> Result<bool, SessionError> {
+        let tokens = self.core.codec.parse(refresh_token).into_iter().collect();
+        Ok(Arc::clone(&self.core).end_by_tokens(tokens).await? > 0)
+    }
+
+    /// Ends all sessions of a subject but the one excepted, and makes logins lose that were under way. Says how many
+    /// it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
+    pub async fn end_all(&self, subject: &str, except: Option<SessionId>) -> Result<u64, SessionError> {
+        Arc::clone(&self.core).end_all(subject.to_owned(), except).await
+    }
+
+    /// The sessions of a subject, the latest opened first.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
+    pub async fn list(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionError> {
+        self.core.list(subject).await
+    }
+
+    /// The `Set-Cookie` value that makes a browser forget the refresh cookie.
+    pub fn clear_cookie(&self) -> Option<HeaderValue> {
+        self.core.cookie.clear()
+    }
+
+    fn granted(&self, grant: Grant) -> Granted {
+        let set_cookie = grant.keep_for.and_then(|age| self.core.cookie.set(grant.refresh_token(), age));
+        Granted { grant, set_cookie }
+    }
+}
+
+impl<C> Clone for Sessions<C> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), claims: PhantomData }
+    }
+}
+
+impl<C> fmt::Debug for Sessions<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+/// A session that was opened or refreshed: its tokens, and the cookie to set.
+pub struct Granted {
+    grant: Grant,
+    set_cookie: Option<HeaderValue>,
+}
+
+impl Granted {
+    /// The access token.
+    pub fn access_token(&self) -> &AccessToken {
+        &self.grant.access
+    }
+
+    /// The text of the refresh token that is the session's newest now. A secret.
+    pub fn refresh_token(&self) -> &str {
+        self.grant.refresh_token()
+    }
+
+    /// The `Set-Cookie` value; `None` where the client has the token already, and must not be given it again.
+    pub fn set_cookie(&self) -> Option<&HeaderValue> {
+        self.set_cookie.as_ref()
+    }
+
+    /// The session.
+    pub fn session_id(&self) -> SessionId {
+        self.grant.session_id
+    }
+
+    /// The answer that `POST /login` and `POST /refresh` give, cookie included.
+    pub fn to_response(&self) -> Response<Bytes> {
+        answer::granted(&self.grant, self.set_cookie.clone())
+    }
+}
+
+impl fmt::Debug for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Granted")
+            .field("session_id", &self.grant.session_id)
+            .field("access_token", &self.grant.access)
+            .finish_non_exhaustive()
+    }
+}

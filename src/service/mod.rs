@@ -1,0 +1,339 @@
+//! The companion service: login, refresh, logout and the session list over HTTP.
+//!
+//! Below its mount point, `/auth` unless [`path`](AuthServiceBuilder::path) says otherwise:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /login`, JSON credentials | 200 `{"access_token","token_type","expires_in","user"}` and the refresh cookie; 401 `invalid_credentials` |
+//! | `POST /refresh`, cookie | 200 as a login; 401 `invalid_grant` |
+//! | `POST /logout`, cookie | 204, the session ended and the cookie cleared; also without a cookie, or with a dead one |
+//! | `POST /logout/all`, `/logout/others`, bearer token or cookie | 204; all sessions of the subject, or all others, ended |
+//! | `GET /sessions`, bearer token | 200 `{"sessions":[..]}` |
+//! | `DELETE /sessions/{id}`, bearer token | 204; 404 for what is not the subject's own |
+//!
+//! Each request goes this way, and ends at the first refusal:
+//!
+//! 1. route (404) and method (405 with `Allow`);
+//! 2. the cross-site check (403 `cross_site`), for `POST /login` and for every unsafe request that carries the cookie;
+//! 3. the tag of the refresh token, without I/O;
+//! 4. the body, bounded at 16 KiB (413) and JSON where there is one (415);
+//! 5. the store. An outage is 503 `unavailable` with `Retry-After`: nothing is revoked, and the cookie stays.
+//!
+//! All answers are `Cache-Control: no-store`. No refusal sets or clears the cookie: a late answer to an old session
+//! would wipe the cookie of the new one. A client that is no browser sends `X-Session-Request: 1`.
+//!
+//! ```
+//! use http::{Request, StatusCode};
+//! use http_body_util::Full;
+//! use tower::ServiceExt;
+//! use tower_jwt_auth::{
+//!     AuthService, ClientInfo, Identity, MokaStore, NoClaims, NoLogin, RefreshKeys, SigningKey, TokenConfig,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = TokenConfig::builder()
+//!     .key(SigningKey::ed25519_seed(&[7; 32])?)
+//!     .issuer("https://app.example")
+//!     .audience("api")
+//!     .build()?;
+//! let auth = AuthService::builder(&config, RefreshKeys::new([9; 32])?, MokaStore::new(), NoLogin::<NoClaims>::new())
+//!     .add_origin("https://app.example")
+//!     .build()?;
+//!
+//! // A login of one's own: the session is opened from code.
+//! let granted = auth.sessions().open(Identity::new("ada", NoClaims {}), &ClientInfo::default()).await?;
+//! assert!(granted.set_cookie().is_some());
+//!
+//! // The browser refreshes with the cookie that it was given.
+//! let request = Request::post("/auth/refresh")
+//!     .header("cookie", format!("__Secure-refresh_token={}", granted.refresh_token()))
+//!     .header("origin", "https://app.example")
+//!     .body(Full::<bytes::Bytes>::default())?;
+//! assert_eq!(auth.oneshot(request).await?.status(), StatusCode::OK);
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod authenticator;
+mod body;
+mod core;
+mod csrf;
+mod error;
+mod events;
+mod handle;
+mod request;
+mod roads;
+mod route;
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+pub use authenticator::{Authenticator, AuthnError, Identity, NoCredentials, NoLogin, SessionInfo};
+pub use body::AuthBody;
+pub use error::{SessionError, SessionErrorKind};
+pub use handle::{Granted, Sessions};
+pub use request::ClientAddress;
+
+use self::core::Core;
+use crate::cookie::CookiePolicy;
+use crate::error::{ConfigError, ConfigErrorKind};
+use crate::reject::Challenge;
+use crate::service::csrf::{CsrfPolicy, canonical_origin};
+use crate::session::{RefreshCodec, RefreshKeys, SessionPolicy};
+use crate::store::SessionStore;
+use crate::token::{Claims, Issuer, TokenConfig};
+
+/// The service. A tower `Service` for any request body, `Clone` (one `Arc`), and nameable: neither the store's nor the
+/// authenticator's type is part of its own. See the [module](crate::service) for its routes.
+#[must_use = "a service does nothing until it is mounted"]
+pub struct AuthService<C> {
+    core: Arc<Core>,
+    claims: PhantomData<fn(C) -> C>,
+}
+
+impl<C: Claims> AuthService<C> {
+    /// Starts a service that signs with `config`, keeps sessions in `store`, and asks `authenticator` who may log in.
+    pub fn builder<A>(
+        config: &TokenConfig,
+        keys: RefreshKeys,
+        store: impl SessionStore,
+        authenticator: A,
+    ) -> AuthServiceBuilder<C>
+    where
+        A: Authenticator<Claims = C>,
+    {
+        AuthServiceBuilder {
+            config: config.clone(),
+            keys,
+            store: Box::new(store),
+            authenticator: Box::new(authenticator),
+            policy: SessionPolicy::default(),
+            cookie: CookiePolicy::default(),
+            path: "/auth".to_owned(),
+            name: String::new(),
+            realm: None,
+            origins: Vec::new(),
+            trust_same_site: false,
+            claims: PhantomData,
+        }
+    }
+
+    /// The same sessions from code.
+    pub fn sessions(&self) -> Sessions<C> {
+        Sessions::new(Arc::clone(&self.core))
+    }
+
+    /// The mount point, which is also the cookie's `Path`: mount with `nest_service(auth.path(), auth.clone())`, and
+    /// the two cannot differ.
+    pub fn path(&self) -> &str {
+        &self.core.path
+    }
+}
+
+impl<C> Clone for AuthService<C> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), claims: PhantomData }
+    }
+}
+
+impl<C> fmt::Debug for AuthService<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthService").field("path", &self.core.path).finish_non_exhaustive()
+    }
+}
+
+/// Settings of an [`AuthService`].
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct AuthServiceBuilder<C> {
+    config: TokenConfig,
+    keys: RefreshKeys,
+    store: Box<dyn crate::store::DynStore>,
+    authenticator: Box<dyn authenticator::DynAuthenticator>,
+    policy: SessionPolicy,
+    cookie: CookiePolicy,
+    path: String,
+    name: String,
+    realm: Option<String>,
+    origins: Vec<Result<String, ConfigError>>,
+    trust_same_site: bool,
+    claims: PhantomData<fn(C) -> C>,
+}
+
+impl<C: Claims> AuthServiceBuilder<C> {
+    /// Replaces the mount point, `/auth` by default: also the cookie's `Path`. Segments of letters, digits and `-._~`.
+    pub fn path(mut self, mount: impl Into<String>) -> Self {
+        self.path = mount.into();
+        self
+    }
+
+    /// An origin whose pages may use the service: `https://host[:port]`, or http on this machine. One is required,
+    /// that of the application itself.
+    pub fn add_origin(mut self, origin: &str) -> Self {
+        self.origins.push(canonical_origin(origin, false));
+        self
+    }
+
+    /// As [`add_origin`](Self::add_origin), also for http on another machine.
+    pub fn insecure_add_origin(mut self, origin: &str) -> Self {
+        self.origins.push(canonical_origin(origin, true));
+        self
+    }
+
+    /// Lets pages on sibling hosts (`www.app.example` for `auth.app.example`) use the service, if their origin was
+    /// added. Any host below the same domain that is taken over can then act for the user.
+    pub fn trust_same_site(mut self) -> Self {
+        self.trust_same_site = true;
+        self
+    }
+
+    /// Replaces lifetimes, windows and what happens on reuse.
+    pub fn policy(mut self, policy: SessionPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Replaces the form of the refresh cookie.
+    pub fn cookie(mut self, cookie: CookiePolicy) -> Self {
+        self.cookie = cookie;
+        self
+    }
+
+    /// A name for this service. Services that share the secret of their refresh tokens accept each other's tokens
+    /// only if issuer and name are the same.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Replaces the realm of the challenges, `api` by default.
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.realm = Some(realm.into());
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that only verifies; no origin, or a malformed one; a mount point, cookie, policy or realm out
+    /// of the bounds that their methods name.
+    pub fn build(self) -> Result<AuthService<C>, ConfigError> {
+        if !route::is_mount_point(&self.path) {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Path,
+                "the mount point must be a path such as `/auth`: it begins with a slash, does not end with one, and \
+                 has segments of letters, digits and `-._~`",
+            ));
+        }
+        self.policy.check()?;
+        let origins = self.origins.into_iter().collect::<Result<Vec<_>, _>>()?;
+        if origins.is_empty() {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Origin,
+                "say with `add_origin` which origin the pages of the application have: without one every browser \
+                 would be refused",
+            ));
+        }
+        let challenge = self.realm.as_deref().map_or_else(|| Ok(Challenge::standard()), Challenge::new)?;
+        let core = Core {
+            issuer: Issuer::new(&self.config)?,
+            verifier: self.config.verifier(),
+            codec: RefreshCodec::new(self.keys, self.config.issuer(), &self.name),
+            store: self.store,
+            authenticator: self.authenticator,
+            cookie: self.cookie.at(&self.path)?,
+            policy: self.policy.with_access_lifetime(self.config.lifetime()),
+            csrf: CsrfPolicy { origins, trust_same_site: self.trust_same_site },
+            challenge: Arc::new(challenge),
+            path: self.path.into(),
+        };
+        Ok(AuthService { core: Arc::new(core), claims: PhantomData })
+    }
+}
+
+impl<C> fmt::Debug for AuthServiceBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthServiceBuilder")
+            .field("path", &self.path)
+            .field("policy", &self.policy)
+            .field("cookie", &self.cookie)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C, B> Service<Request<B>> for AuthService<C>
+where
+    C: Claims,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<AuthBody>;
+    type Error = Infallible;
+    type Future = AuthFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> AuthFuture {
+        let core = Arc::clone(&self.core);
+        AuthFuture { future: Box::pin(serve(core, request)) }
+    }
+}
+
+async fn serve<B>(core: Arc<Core>, request: Request<B>) -> Response<Bytes>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (parts, body) = request.into_parts();
+    let admitted = match roads::admit(&core, &parts) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return *refusal,
+    };
+    let rule = admitted.body_rule();
+    if !roads::accepts(&rule, &parts, body.size_hint().lower() > 0) {
+        return answer::unsupported_media_type();
+    }
+    let body = match rule {
+        roads::BodyRule::Unread => Bytes::new(),
+        _ => match body::read(body).await {
+            Ok(body) if roads::accepts(&rule, &parts, !body.is_empty()) => body,
+            Ok(_) => return answer::unsupported_media_type(),
+            Err(unread) => return roads::unread(&unread),
+        },
+    };
+    roads::answer(core, admitted, parts, body).await
+}
+
+/// The future of [`AuthService`].
+pub struct AuthFuture {
+    future: Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>,
+}
+
+impl Future for AuthFuture {
+    type Output = Result<Response<AuthBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx).map(|response| Ok(response.map(AuthBody::from)))
+    }
+}
+
+impl fmt::Debug for AuthFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthFuture")
+    }
+}

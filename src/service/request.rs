@@ -1,0 +1,99 @@
+//! What a request brings along: refresh tokens in cookies, the type of its body, the client behind it.
+
+use std::net::IpAddr;
+
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use http::{Extensions, HeaderMap};
+
+use crate::service::core::Core;
+use crate::service::events;
+use crate::session::{ClientInfo, RefreshToken};
+
+/// The address of the client's connection. A server, or a layer outside, puts it into the request's extensions, and
+/// the session list shows it.
+///
+/// Behind a proxy the connection is the proxy's: read the forwarded header there only if the proxy overwrites what
+/// clients send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientInfo {
+    /// The user agent of these headers, and the [`ClientAddress`] of these extensions.
+    pub fn from_request(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let mut info = Self::default();
+        if let Some(agent) = headers.get(USER_AGENT) {
+            info = info.with_user_agent(String::from_utf8_lossy(agent.as_bytes()));
+        }
+        if let Some(ClientAddress(address)) = extensions.get() {
+            info = info.with_address(*address);
+        }
+        info
+    }
+
+    pub(super) fn of(parts: &Parts) -> Self {
+        Self::from_request(&parts.headers, &parts.extensions)
+    }
+}
+
+/// The genuine refresh tokens among cookie values: one for each session, of its highest generation.
+///
+/// A sibling host can plant cookies of our name. Values without a genuine tag are dropped; what is left is ours.
+pub(super) fn genuine(core: &Core, values: &[&str]) -> Vec<RefreshToken> {
+    let mut tokens: Vec<RefreshToken> = Vec::new();
+    for value in values {
+        let token = match core.codec.parse(value) {
+            Ok(token) => token,
+            Err(why) => {
+                events::refused("cookie", why.as_str());
+                continue;
+            }
+        };
+        let same =
+            |held: &&mut RefreshToken| held.session_id == token.session_id && held.subject == token.subject;
+        match tokens.iter_mut().find(same) {
+            Some(held) if held.generation < token.generation => *held = token,
+            Some(_) => {}
+            None => tokens.push(token),
+        }
+    }
+    tokens
+}
+
+/// Whether the request says once, and of the whole body, that it is JSON. Parameters such as a charset may follow.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn x6_content_types() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/json ;x=y", true),
+            ("text/plain", false),
+            ("application/json, text/plain", false),
+            ("application/jsonx", false),
+            ("application/x-www-form-urlencoded", false),
+            ("multipart/form-data; boundary=application/json", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(is_json(&headers), expected, "{value}");
+        }
+        let mut twice = HeaderMap::new();
+        twice.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        twice.append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        assert!(!is_json(&twice) && !is_json(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,287 @@
+//! The roads of the routes, from an admitted request to its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::request::Parts;
+
+use crate::extract::bearer;
+use crate::reject::{Rejection, RejectionKind};
+use crate::service::answer::{self, Answer};
+use crate::service::authenticator::{AuthnError, ErasedError};
+use crate::service::body::Unread;
+use crate::service::core::{Core, Grant};
+use crate::service::csrf::{self, CrossSite};
+use crate::service::error::SessionError;
+use crate::service::events;
+use crate::service::request::{genuine, is_json};
+use crate::service::route::{NoRoute, Route};
+use crate::session::{Attempt, ClientInfo, RefreshToken, SessionId, SubjectDigest};
+
+/// A request that was let in: its route exists, and no other site made it.
+pub(super) struct Admitted {
+    route: Route,
+    /// The genuine refresh tokens of its cookies, one a session.
+    tokens: Vec<RefreshToken>,
+    carries_cookie: bool,
+    may_clear_cookie: bool,
+}
+
+/// Route and method, then the cross-site check, then the cookies' tags: all without I/O and before the body.
+pub(super) fn admit(core: &Core, parts: &Parts) -> Result<Admitted, Box<Answer>> {
+    let route = Route::find(&core.path, parts.uri.path(), &parts.method).map_err(|none| {
+        Box::new(match none {
+            NoRoute::NotFound => answer::not_found(),
+            NoRoute::MethodNotAllowed(allow) => answer::method_not_allowed(allow),
+        })
+    })?;
+    if route == Route::Login && !core.authenticator.has_login() {
+        return Err(Box::new(answer::not_found()));
+    }
+    let values = core.cookie.values(&parts.headers).map_err(|_| Box::new(answer::headers_too_large()))?;
+    let carries_cookie = !values.is_empty();
+    let site = csrf::check(&parts.headers, &core.csrf);
+    if let Err(why) = site
+        && route.is_unsafe()
+        && (carries_cookie || route == Route::Login)
+    {
+        events::refused("cross_site", why.as_str());
+        return Err(Box::new(answer::cross_site()));
+    }
+    Ok(Admitted {
+        route,
+        tokens: genuine(core, &values),
+        carries_cookie,
+        // A page elsewhere can send a user's browser to the logout without the cookie, which is SameSite; the answer
+        // must not make the browser forget it.
+        may_clear_cookie: !matches!(site, Err(CrossSite::FetchMetadata | CrossSite::Origin)),
+    })
+}
+
+/// What is to be done about the body.
+pub(super) enum BodyRule {
+    /// JSON, or 415.
+    Json,
+    /// None is needed; one that is sent must be JSON.
+    JsonOrNone,
+    /// Not looked at.
+    Unread,
+}
+
+impl Admitted {
+    pub(super) fn body_rule(&self) -> BodyRule {
+        match self.route {
+            Route::Login => BodyRule::Json,
+            Route::Refresh | Route::Logout | Route::LogoutAll | Route::LogoutOthers => BodyRule::JsonOrNone,
+            Route::Sessions | Route::Session(_) => BodyRule::Unread,
+        }
+    }
+}
+
+/// Whether the body may be of this type, before it is read.
+pub(super) fn accepts(rule: &BodyRule, parts: &Parts, certainly_not_empty: bool) -> bool {
+    match rule {
+        BodyRule::Json => is_json(&parts.headers),
+        BodyRule::JsonOrNone => !certainly_not_empty || is_json(&parts.headers),
+        BodyRule::Unread => true,
+    }
+}
+
+pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, body: Bytes) -> Answer {
+    let challenge = Arc::clone(&core.challenge);
+    let Admitted { route, tokens, carries_cookie, may_clear_cookie } = admitted;
+    let road = match route {
+        Route::Login => login(core, tokens, &parts, &body).await,
+        Route::Refresh => refresh(core, tokens).await,
+        Route::Logout => logout(core, tokens, may_clear_cookie).await,
+        Route::LogoutAll => logout_many(core, tokens, carries_cookie, &parts, Keep::None).await,
+        Route::LogoutOthers => logout_many(core, tokens, carries_cookie, &parts, Keep::Own).await,
+        Route::Sessions => sessions(core, &parts).await,
+        Route::Session(id) => end_session(core, &id, &parts).await,
+    };
+    road.unwrap_or_else(|refusal| match refusal {
+        Refusal::Answer(answer) => *answer,
+        Refusal::Session(error) => answer::session_error(error.kind(), &challenge),
+    })
+}
+
+/// Why a road ended early.
+enum Refusal {
+    Answer(Box<Answer>),
+    Session(SessionError),
+}
+
+impl<E: Into<SessionError>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Session(error.into())
+    }
+}
+
+fn refuse(answer: Answer) -> Refusal {
+    Refusal::Answer(Box::new(answer))
+}
+
+async fn login(
+    core: Arc<Core>,
+    tokens: Vec<RefreshToken>,
+    parts: &Parts,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let client = ClientInfo::of(parts);
+    // Before the credentials are checked: if all sessions of the subject are ended meanwhile, this login loses.
+    let began = core.store.now().await?;
+    let identity = match core.authenticator.login(body, &client).await {
+        Ok(identity) => identity,
+        Err(ErasedError::NotCredentials) => return Err(refuse(answer::invalid_request())),
+        Err(ErasedError::Authn(AuthnError::Refused)) => {
+            events::refused("login", "credentials");
+            return Err(refuse(answer::invalid_credentials(&core.challenge)));
+        }
+        Err(ErasedError::Authn(AuthnError::Unavailable(error))) => {
+            return Err(SessionError::unavailable("authenticator", error).into());
+        }
+        Err(ErasedError::Claims(error)) => return Err(error.into()),
+    };
+    let identity = identity.with_authenticated_at(began);
+    let grant = Arc::clone(&core).open(identity, client, tokens).await?;
+    Ok(answer::granted(&grant, set_cookie(&core, &grant)))
+}
+
+async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>) -> Result<Answer, Refusal> {
+    let token = single(tokens, "refresh")?.ok_or_else(|| {
+        events::refused("refresh", "no_token");
+        refuse(answer::invalid_grant(&core.challenge))
+    })?;
+    let grant = Arc::clone(&core).refresh(token).await?;
+    Ok(answer::granted(&grant, set_cookie(&core, &grant)))
+}
+
+/// Ends every session whose token was presented: whoever holds one genuine token of a session may end it.
+async fn logout(core: Arc<Core>, tokens: Vec<RefreshToken>, clear: bool) -> Result<Answer, Refusal> {
+    Arc::clone(&core).end_by_tokens(tokens).await?;
+    Ok(answer::done(if clear { core.cookie.clear() } else { None }))
+}
+
+/// What `logout_many` leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    None,
+    Own,
+}
+
+async fn logout_many(
+    core: Arc<Core>,
+    tokens: Vec<RefreshToken>,
+    carries_cookie: bool,
+    parts: &Parts,
+    keep: Keep,
+) -> Result<Answer, Refusal> {
+    let owner = match bearer_owner(&core, parts).await {
+        Ok(owner) => owner,
+        // Without a bearer token a cookie will do, if a refresh would answer it.
+        Err(BearerRefusal::Rejected(rejection))
+            if rejection.kind() == RejectionKind::Missing && carries_cookie =>
+        {
+            cookie_owner(&core, tokens).await?
+        }
+        Err(BearerRefusal::Rejected(rejection)) => return Err(refuse(rejected(rejection))),
+        Err(BearerRefusal::Session(error)) => return Err(error.into()),
+    };
+    let except = if keep == Keep::Own { owner.session_id } else { None };
+    Arc::clone(&core).end_all(owner.subject, except).await?;
+    let clear = keep == Keep::None && carries_cookie;
+    Ok(answer::done(if clear { core.cookie.clear() } else { None }))
+}
+
+async fn sessions(core: Arc<Core>, parts: &Parts) -> Result<Answer, Refusal> {
+    let owner = required_bearer(&core, parts).await?;
+    let sessions = core.list(&owner.subject).await?;
+    Ok(answer::session_list(&sessions, owner.session_id))
+}
+
+async fn end_session(core: Arc<Core>, id: &str, parts: &Parts) -> Result<Answer, Refusal> {
+    let owner = required_bearer(&core, parts).await?;
+    // Sessions are found by subject and id: another subject's is not there.
+    let Ok(id) = id.parse::<SessionId>() else { return Err(refuse(answer::not_found())) };
+    let ended = core.end(SubjectDigest::of(&owner.subject), id).await?;
+    if ended { Ok(answer::done(None)) } else { Err(refuse(answer::not_found())) }
+}
+
+/// Who a request is from.
+struct Owner {
+    subject: String,
+    session_id: Option<SessionId>,
+}
+
+enum BearerRefusal {
+    Rejected(Rejection),
+    Session(SessionError),
+}
+
+async fn required_bearer(core: &Core, parts: &Parts) -> Result<Owner, Refusal> {
+    bearer_owner(core, parts).await.map_err(|refusal| match refusal {
+        BearerRefusal::Rejected(rejection) => refuse(rejected(rejection)),
+        BearerRefusal::Session(error) => error.into(),
+    })
+}
+
+/// As the bearer layer checks, and that the session still lives: the store is at hand here.
+async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal> {
+    let (headers, challenge) = (&parts.headers, &core.challenge);
+    let reject = |kind, reason| BearerRefusal::Rejected(Rejection::new(kind, reason, headers, challenge));
+    let token = bearer(headers, core.verifier.max_token_bytes())
+        .map_err(|bad| BearerRefusal::Rejected(Rejection::of_credential(bad, headers, challenge)))?
+        .ok_or_else(|| reject(RejectionKind::Missing, "missing"))?;
+    let verified = core
+        .verifier
+        .verify(token)
+        .map_err(|error| BearerRefusal::Rejected(Rejection::of_token(&error, headers, challenge)))?;
+    let subject = verified.subject().to_owned();
+    let Some(sid) = verified.session_id() else { return Ok(Owner { subject, session_id: None }) };
+    let ended = || reject(RejectionKind::InvalidToken, "session_ended");
+    let session_id = sid.parse().map_err(|_| ended())?;
+    let unavailable = |error| BearerRefusal::Session(SessionError::from(error));
+    let record = core.store.get(&SubjectDigest::of(&subject), &session_id).await.map_err(unavailable)?;
+    let now = core.store.now().await.map_err(unavailable)?;
+    match record {
+        Some(record) if !record.is_expired(now) => Ok(Owner { subject, session_id: Some(session_id) }),
+        _ => Err(ended()),
+    }
+}
+
+async fn cookie_owner(core: &Core, tokens: Vec<RefreshToken>) -> Result<Owner, Refusal> {
+    let dead = || refuse(answer::invalid_grant(&core.challenge));
+    let token = single(tokens, "logout")?.ok_or_else(dead)?;
+    let attempt = Attempt::random().map_err(|error| SessionError::unavailable("random bytes", error))?;
+    let record = core.answered(&token.present(attempt)).await?.ok_or_else(dead)?;
+    Ok(Owner { subject: record.facts.subject.clone(), session_id: Some(record.facts.session_id) })
+}
+
+/// The one session that the cookies name. Several: no order of them means anything, so none counts.
+fn single(mut tokens: Vec<RefreshToken>, route: &'static str) -> Result<Option<RefreshToken>, Refusal> {
+    if tokens.len() > 1 {
+        events::refused(route, "several_sessions");
+        return Err(refuse(answer::invalid_request()));
+    }
+    Ok(tokens.pop())
+}
+
+fn rejected(rejection: Rejection) -> Answer {
+    events::refused("bearer", rejection.reason());
+    let mut answer = rejection.to_response();
+    answer.extensions_mut().insert(rejection);
+    answer
+}
+
+fn set_cookie(core: &Core, grant: &Grant) -> Option<HeaderValue> {
+    core.cookie.set(grant.refresh_token(), grant.keep_for?)
+}
+
+/// The answer to credentials in a body that was not read, or of another type.
+pub(super) fn unread(error: &Unread) -> Answer {
+    match error {
+        Unread::TooLarge => answer::body_too_large(),
+        Unread::Broken => answer::invalid_request(),
+    }
+}

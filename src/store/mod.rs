@@ -1,0 +1,334 @@
+//! Where sessions are kept: the trait [`SessionStore`] and the stores that come with the crate.
+//!
+//! | store | feature | for |
+//! |---|---|---|
+//! | [`MokaStore`] | `moka` (default) | one process; sessions end with it |
+
+#[cfg(feature = "moka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
+mod moka;
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+#[cfg(feature = "moka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
+pub use moka::{MokaStore, MokaStoreBuilder};
+
+use crate::clock::Timestamp;
+use crate::session::{
+    Decision, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
+};
+
+/// A place for sessions. Implement it with `async fn`.
+///
+/// Each operation is atomic, and all times are by one clock: the store's own. What must hold:
+///
+/// - [`rotate`](Self::rotate) answers as [`decide`](crate::decide) does, and writes what the decision says in the
+///   same step as it reads the record. Two calls never decide over the same state.
+/// - Once [`revoke`](Self::revoke) or [`revoke_subject`](Self::revoke_subject) has returned, no rotation of an ended
+///   session succeeds, whatever is in flight.
+/// - `revoke_subject` and [`create`](Self::create) of one subject exclude each other.
+/// - A `create` or `rotate` that is repeated with the same attempt gives the same answer again; for a rotation that
+///   ended sessions at least for a minute.
+/// - An operation whose future is dropped has happened completely or not at all.
+/// - A store that cannot answer says so with an error, and then nothing is revoked.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a session store",
+    label = "does not implement `SessionStore`",
+    note = "use `MokaStore` (feature `moka`), or implement `SessionStore` with `async fn` for a type of your own",
+    note = "the futures must be `Send`: no `Rc`, `RefCell` or lock guard may be held across an `.await`"
+)]
+pub trait SessionStore: Send + Sync + 'static {
+    /// The time by the store's clock.
+    fn now(&self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
+
+    /// Keeps a new session. One above [`SessionPolicy::sessions_per_subject`] ends the longest unused.
+    ///
+    /// Refused if all sessions of the subject were ended at or after the moment when the session was authenticated.
+    fn create(
+        &self,
+        session: &NewSession,
+        policy: &SessionPolicy,
+    ) -> impl Future<Output = Result<Creation, StoreError>> + Send;
+
+    /// Presents a refresh token: the rule of rotation, atomically.
+    fn rotate(
+        &self,
+        presented: &Presented,
+        policy: &SessionPolicy,
+    ) -> impl Future<Output = Result<Rotation, StoreError>> + Send;
+
+    /// One session, expired or not; `None` if there is none or it was ended.
+    fn get(
+        &self,
+        subject: &SubjectDigest,
+        session_id: &SessionId,
+    ) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// The sessions of a subject that have not expired, the latest created first.
+    fn list(&self, subject: &SubjectDigest) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
+
+    /// Ends one session; with a `proof` only if its secret is that one. Says whether there was one to end.
+    fn revoke(
+        &self,
+        subject: &SubjectDigest,
+        session_id: &SessionId,
+        proof: Option<&SecretDigest>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Ends all sessions of a subject but the one excepted, and refuses those whose credentials were checked before.
+    /// Says how many it ended.
+    fn revoke_subject(
+        &self,
+        subject: &SubjectDigest,
+        except: Option<&SessionId>,
+        policy: &SessionPolicy,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Notes that this generation was seen in use, if it is the newest and was not seen before.
+    fn mark_used(
+        &self,
+        subject: &SubjectDigest,
+        session_id: &SessionId,
+        generation: u32,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets sessions that expired more than a day ago. Says how many.
+    fn purge_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// A reference-counted store is a store: a test keeps one handle and gives the service the other.
+impl<S: SessionStore> SessionStore for Arc<S> {
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        S::now(self).await
+    }
+
+    async fn create(&self, session: &NewSession, policy: &SessionPolicy) -> Result<Creation, StoreError> {
+        S::create(self, session, policy).await
+    }
+
+    async fn rotate(&self, presented: &Presented, policy: &SessionPolicy) -> Result<Rotation, StoreError> {
+        S::rotate(self, presented, policy).await
+    }
+
+    async fn get(
+        &self,
+        subject: &SubjectDigest,
+        session_id: &SessionId,
+    ) -> Result<Option<Record>, StoreError> {
+        S::get(self, subject, session_id).await
+    }
+
+    async fn list(&self, subject: &SubjectDigest) -> Result<Vec<Record>, StoreError> {
+        S::list(self, subject).await
+    }
+
+    async fn revoke(
+        &self,
+        subject: &SubjectDigest,
+        session_id: &SessionId,
+        proof: Option<&SecretDigest>,
+    ) -> Result<bool, StoreError> {
+        S::revoke(self, subject, session_id, proof).await
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &SubjectDigest,
+        except: Option<&SessionId>,
+        policy: &SessionPolicy,
+    ) -> Result<u64, StoreError> {
+        S::revoke_subject(self, subject, except, policy).await
+    }
+
+    async fn mark_used(
+        &self,
+        subject: &SubjectDigest,
+        session_id: &SessionId,
+        generation: u32,
+    ) -> Result<(), StoreError> {
+        S::mark_used(self, subject, session_id, generation).await
+    }
+
+    async fn purge_expired(&self) -> Result<u64, StoreError> {
+        S::purge_expired(self).await
+    }
+}
+
+/// What became of a [`SessionStore::create`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Creation {
+    /// The session is kept.
+    Created {
+        /// As it is kept.
+        record: Record,
+        /// The sessions that had to go for it.
+        evicted: Vec<SessionId>,
+    },
+    /// All sessions of the subject were ended since the credentials were checked.
+    RevokedMeanwhile,
+}
+
+/// What became of a [`SessionStore::rotate`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotation {
+    /// What the rule said.
+    pub decision: Decision,
+    /// The session as it is kept from now on, where a token was granted; as it was where it was refused or ended.
+    /// `None` where none was found.
+    pub record: Option<Record>,
+    /// The time by which it was decided.
+    pub now: Timestamp,
+}
+
+/// A store did not answer. Nothing was revoked by it; the request is answered with 503.
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: &'static str,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What kept a store from answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// It could not be reached, or has no connection free.
+    Unavailable,
+    /// It did not answer in time. The operation may still happen.
+    Timeout,
+    /// It answered something that is no answer: other software wrote to its data, or an older version did.
+    Corrupt,
+}
+
+impl StoreError {
+    /// An error of this kind. `message` is for the developer; it must hold no secret.
+    pub fn new(kind: StoreErrorKind, message: &'static str) -> Self {
+        Self { kind, message, source: None }
+    }
+
+    /// The error behind it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kept the store from answering.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreError")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// [`SessionStore`] without its type: what the service holds. One box a call.
+pub(crate) trait DynStore: Send + Sync {
+    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>>;
+    fn create<'a>(
+        &'a self,
+        session: &'a NewSession,
+        policy: &'a SessionPolicy,
+    ) -> BoxFuture<'a, Result<Creation, StoreError>>;
+    fn rotate<'a>(
+        &'a self,
+        presented: &'a Presented,
+        policy: &'a SessionPolicy,
+    ) -> BoxFuture<'a, Result<Rotation, StoreError>>;
+    fn get<'a>(
+        &'a self,
+        subject: &'a SubjectDigest,
+        session_id: &'a SessionId,
+    ) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
+    fn list<'a>(&'a self, subject: &'a SubjectDigest) -> BoxFuture<'a, Result<Vec<Record>, StoreError>>;
+    fn revoke<'a>(
+        &'a self,
+        subject: &'a SubjectDigest,
+        session_id: &'a SessionId,
+        proof: Option<&'a SecretDigest>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    fn revoke_subject<'a>(
+        &'a self,
+        subject: &'a SubjectDigest,
+        except: Option<&'a SessionId>,
+        policy: &'a SessionPolicy,
+    ) -> BoxFuture<'a, Result<u64, StoreError>>;
+}
+
+impl<S: SessionStore> DynStore for S {
+    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>> {
+        Box::pin(SessionStore::now(self))
+    }
+
+    fn create<'a>(
+        &'a self,
+        session: &'a NewSession,
+        policy: &'a SessionPolicy,
+    ) -> BoxFuture<'a, Result<Creation, StoreError>> {
+        Box::pin(SessionStore::create(self, session, policy))
+    }
+
+    fn rotate<'a>(
+        &'a self,
+        presented: &'a Presented,
+        policy: &'a SessionPolicy,
+    ) -> BoxFuture<'a, Result<Rotation, StoreError>> {
+        Box::pin(SessionStore::rotate(self, presented, policy))
+    }
+
+    fn get<'a>(
+        &'a self,
+        subject: &'a SubjectDigest,
+        session_id: &'a SessionId,
+    ) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        Box::pin(SessionStore::get(self, subject, session_id))
+    }
+
+    fn list<'a>(&'a self, subject: &'a SubjectDigest) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+        Box::pin(SessionStore::list(self, subject))
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        subject: &'a SubjectDigest,
+        session_id: &'a SessionId,
+        proof: Option<&'a SecretDigest>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(SessionStore::revoke(self, subject, session_id, proof))
+    }
+
+    fn revoke_subject<'a>(
+        &'a self,
+        subject: &'a SubjectDigest,
+        except: Option<&'a SessionId>,
+        policy: &'a SessionPolicy,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(SessionStore::revoke_subject(self, subject, except, policy))
+    }
+}

@@ -1,0 +1,316 @@
+//! The claims set, read in one pass: registered claims by us, all others by the application's type.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::CowStrDeserializer;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use crate::token::claims::RegisteredName;
+use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::json::{Names, NumericDate, Text};
+
+/// The registered claims as they stand in the token: each of its type if present, nothing decided yet.
+#[derive(Debug, Default)]
+pub(crate) struct RawRegistered<'a> {
+    pub(crate) iss: Option<Text<'a>>,
+    pub(crate) sub: Option<Text<'a>>,
+    pub(crate) aud: Option<Audiences<'a>>,
+    pub(crate) exp: Option<NumericDate>,
+    pub(crate) nbf: Option<NumericDate>,
+    pub(crate) iat: Option<NumericDate>,
+    pub(crate) jti: Option<Text<'a>>,
+    pub(crate) client_id: Option<Text<'a>>,
+    pub(crate) scope: Option<Text<'a>>,
+    pub(crate) sid: Option<Text<'a>>,
+    pub(crate) generation: Option<u32>,
+    pub(crate) is_bound: bool,
+}
+
+impl<'a> RawRegistered<'a> {
+    fn read<M: MapAccess<'a>>(&mut self, name: RegisteredName, map: &mut M) -> Result<(), M::Error> {
+        fn once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
+            if slot.replace(value).is_some() { Err(E::custom("a repeated claim")) } else { Ok(()) }
+        }
+        match name {
+            RegisteredName::Iss => once(&mut self.iss, map.next_value()?),
+            RegisteredName::Sub => once(&mut self.sub, map.next_value()?),
+            RegisteredName::Aud => once(&mut self.aud, map.next_value()?),
+            RegisteredName::Exp => once(&mut self.exp, map.next_value()?),
+            RegisteredName::Nbf => once(&mut self.nbf, map.next_value()?),
+            RegisteredName::Iat => once(&mut self.iat, map.next_value()?),
+            RegisteredName::Jti => once(&mut self.jti, map.next_value()?),
+            RegisteredName::ClientId => once(&mut self.client_id, map.next_value()?),
+            RegisteredName::Scope => once(&mut self.scope, map.next_value()?),
+            RegisteredName::Sid => once(&mut self.sid, map.next_value()?),
+            RegisteredName::Gen => once(&mut self.generation, map.next_value()?),
+            RegisteredName::Cnf => {
+                map.next_value::<IgnoredAny>()?;
+                self.is_bound = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `aud`: one string, or an array of nothing but strings (RFC 7519, section 4.1.3).
+#[derive(Debug)]
+pub(crate) enum Audiences<'a> {
+    One(Text<'a>),
+    Many(Vec<Text<'a>>),
+}
+
+impl Audiences<'_> {
+    pub(crate) fn contains(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one.0 == audience,
+            Self::Many(many) => many.iter().any(|one| one.0 == audience),
+        }
+    }
+}
+
+impl<'de> de::Deserialize<'de> for Audiences<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AudiencesVisitor;
+        impl<'de> Visitor<'de> for AudiencesVisitor {
+            type Value = Audiences<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+            fn visit_borrowed_str<E>(self, one: &'de str) -> Result<Audiences<'de>, E> {
+                Ok(Audiences::One(Text(one.into())))
+            }
+            fn visit_str<E>(self, one: &str) -> Result<Audiences<'de>, E> {
+                Ok(Audiences::One(Text(one.to_owned().into())))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Audiences<'de>, A::Error> {
+                let mut many = Vec::new();
+                while let Some(one) = seq.next_element()? {
+                    many.push(one);
+                }
+                Ok(Audiences::Many(many))
+            }
+        }
+        deserializer.deserialize_any(AudiencesVisitor)
+    }
+}
+
+/// Reads a claims set. An error of the application's type is told apart from one of the claims set itself.
+pub(crate) fn parse<C: de::DeserializeOwned>(json: &[u8]) -> Result<(RawRegistered<'_>, C), TokenError> {
+    let text = std::str::from_utf8(json)
+        .map_err(|_| TokenError::new(TokenErrorKind::Claims, "the claims are not UTF-8"))?;
+    let set_is_bad = Cell::new(false);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    reader
+        .deserialize_map(ClaimsVisitor { set_is_bad: &set_is_bad, claims: PhantomData })
+        .and_then(|set| reader.end().map(|()| set))
+        .map_err(|error| {
+            if error.is_data() && !set_is_bad.get() {
+                let detail = "the claims do not read as the application's type";
+                TokenError::json(TokenErrorKind::ApplicationClaims, detail, error)
+            } else {
+                TokenError::json(TokenErrorKind::Claims, "the claims set is not acceptable", error)
+            }
+        })
+}
+
+struct ClaimsVisitor<'c, C> {
+    set_is_bad: &'c Cell<bool>,
+    claims: PhantomData<C>,
+}
+
+impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, C> {
+    type Value = (RawRegistered<'de>, C);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Reached when the set is no object at all.
+        self.set_is_bad.set(true);
+        f.write_str("a JSON object of claims")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let mut split = OtherMembers {
+            map,
+            registered: RawRegistered::default(),
+            names: Names::default(),
+            set_is_bad: self.set_is_bad,
+        };
+        let claims = C::deserialize(Members(&mut split))?;
+        // The application's type may stop before the end; registered claims may come behind.
+        while split.next_key::<IgnoredAny>()?.is_some() {
+            split.next_value::<IgnoredAny>()?;
+        }
+        Ok((split.registered, claims))
+    }
+}
+
+/// The members of the claims set without the registered ones, which are put aside as they come by.
+struct OtherMembers<'c, 'de, M> {
+    map: M,
+    registered: RawRegistered<'de>,
+    names: Names<'de>,
+    set_is_bad: &'c Cell<bool>,
+}
+
+impl<'de, M: MapAccess<'de>> MapAccess<'de> for OtherMembers<'_, 'de, M> {
+    type Error = M::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, M::Error> {
+        let bad_set = self.set_is_bad;
+        while let Some(name) = self.map.next_key::<Text<'de>>()? {
+            if let Some(registered) = RegisteredName::of(&name.0) {
+                self.registered.read(registered, &mut self.map).inspect_err(|_| bad_set.set(true))?;
+                continue;
+            }
+            self.names.insert(name.clone()).inspect_err(|_: &M::Error| bad_set.set(true))?;
+            return seed.deserialize(CowStrDeserializer::new(name.0)).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, M::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+/// Presents the members to the application's type. Whatever form it asks for, it is given a map, as JSON would.
+struct Members<'a, 'c, 'de, M>(&'a mut OtherMembers<'c, 'de, M>);
+
+impl<'de, M: MapAccess<'de>> Deserializer<'de> for Members<'_, '_, 'de, M> {
+    type Error = M::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, M::Error> {
+        visitor.visit_map(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, M::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, M::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::token::claims::NoClaims;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct User {
+        email: String,
+        big: u64,
+    }
+
+    fn kind<C: de::DeserializeOwned>(json: &str) -> TokenErrorKind {
+        parse::<C>(json.as_bytes()).err().expect(json).kind()
+    }
+
+    #[test]
+    fn both_halves_are_read_in_any_order() {
+        let json = r#"{"exp":1,"email":"a@b","sub":"x","aud":["api","b"],"big":18446744073709551615,"gen":3,"scope":"a b"}"#;
+        let (registered, user) = parse::<User>(json.as_bytes()).unwrap();
+        assert_eq!((user.email.as_str(), user.big), ("a@b", u64::MAX));
+        assert_eq!(registered.sub.unwrap().0, "x");
+        assert!(registered.aud.unwrap().contains("b"));
+        assert_eq!(registered.generation, Some(3));
+        assert!(registered.iss.is_none() && !registered.is_bound);
+    }
+
+    #[test]
+    fn other_forms_of_claims_types_read_as_from_json() {
+        #[derive(Deserialize)]
+        struct Wrapper(HashMap<String, serde_json::Value>);
+        #[derive(Deserialize)]
+        #[serde(tag = "kind", rename_all = "lowercase")]
+        enum Tagged {
+            Human { email: String },
+        }
+        #[derive(Deserialize)]
+        struct Flat {
+            email: String,
+            #[serde(flatten)]
+            rest: HashMap<String, serde_json::Value>,
+        }
+        let json = br#"{"kind":"human","iss":"i","email":"a@b","__proto__":{"x":[1]}}"#;
+        assert_eq!(parse::<Wrapper>(json).unwrap().1.0.len(), 3);
+        let Tagged::Human { email } = parse::<Tagged>(json).unwrap().1;
+        assert_eq!(email, "a@b");
+        let flat = parse::<Flat>(json).unwrap().1;
+        assert_eq!((flat.email.as_str(), flat.rest.len()), ("a@b", 2));
+        assert!(parse::<Option<NoClaims>>(json).unwrap().1.is_some());
+    }
+
+    #[test]
+    fn sets_that_are_refused() {
+        for (row, json) in [
+            ("C11 empty", ""),
+            ("C11 string", r#""x""#),
+            ("C11 null", "null"),
+            ("C11 two objects", "{}{}"),
+            ("C11 trailing text", "{} x"),
+            ("L5 array", r#"[1,2,"s","i","a"]"#),
+            ("C10 repeated exp", r#"{"exp":1,"exp":1}"#),
+            ("C10 repeated through an escape", r#"{"exp":1,"\u0065xp":1}"#),
+            ("row 49 repeated claim of the application", r#"{"roles":1,"roles":2}"#),
+            ("row 49 repeated cnf is bound, not confused", r#"{"cnf":{"a":1"#),
+            ("C1 exp string", r#"{"exp":"1"}"#),
+            ("C1 exp null", r#"{"exp":null}"#),
+            ("C1 exp bool", r#"{"exp":true}"#),
+            ("C1 exp array", r#"{"exp":[1]}"#),
+            ("C1 exp object", r#"{"exp":{}}"#),
+            ("C1 exp negative", r#"{"exp":-1}"#),
+            ("C1 exp NaN", r#"{"exp":NaN}"#),
+            ("C1 exp 1e400", r#"{"exp":1e400}"#),
+            ("C1 exp 1e308", r#"{"exp":1e308}"#),
+            ("C1 exp 2^64", r#"{"exp":18446744073709551616}"#),
+            ("L12 exp in milliseconds", r#"{"exp":1700000000000}"#),
+            ("C4 nbf u64 max", r#"{"nbf":18446744073709551615}"#),
+            ("C4 nbf null", r#"{"nbf":null}"#),
+            ("C5 iat string", r#"{"iat":"1"}"#),
+            ("L8 iss array", r#"{"iss":["evil","good"]}"#),
+            ("C7 aud number", r#"{"aud":1}"#),
+            ("C7 aud object", r#"{"aud":{}}"#),
+            ("C7 aud null", r#"{"aud":null}"#),
+            ("row 58 aud with a number", r#"{"aud":["api",7]}"#),
+            ("C9 sub number", r#"{"sub":1}"#),
+            ("C12 scope array", r#"{"scope":["a"]}"#),
+            ("gen beyond its type", r#"{"gen":4294967296}"#),
+        ] {
+            assert_eq!(kind::<serde_json::Value>(json), TokenErrorKind::Claims, "{row}");
+            assert_eq!(
+                kind::<NoClaims>(json),
+                TokenErrorKind::Claims,
+                "{row}, no claims of the application's own"
+            );
+        }
+        assert!(parse::<NoClaims>(b"{\"a\":\"\xff\"}").is_err(), "C17 invalid UTF-8");
+    }
+
+    #[test]
+    fn a_mismatch_of_the_applications_type_is_told_apart() {
+        assert_eq!(kind::<User>(r#"{"exp":1}"#), TokenErrorKind::ApplicationClaims);
+        assert_eq!(kind::<User>(r#"{"email":1,"exp":1}"#), TokenErrorKind::ApplicationClaims);
+        assert_eq!(kind::<User>(r#"{"email":"a","big":1,"more":1}"#), TokenErrorKind::ApplicationClaims);
+        assert_eq!(kind::<()>(r#"{"exp":1}"#), TokenErrorKind::ApplicationClaims);
+        assert_eq!(kind::<User>(r#"{"email":"a","exp":"x"}"#), TokenErrorKind::Claims);
+        assert_eq!(kind::<User>(r#"{"email":"a","big":1"#), TokenErrorKind::Claims);
+    }
+}

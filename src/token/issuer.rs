@@ -1,0 +1,259 @@
+//! [`Issuer`]: signs access tokens.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::error::{ConfigError, ConfigErrorKind};
+use crate::secret::{ExposeSecret, SecretString, base64url, random};
+use crate::token::claims::{Claims, ClaimsJson};
+use crate::token::config::{Core, TokenConfig};
+use crate::token::crypto;
+use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::key::SigningKey;
+
+/// Signs access tokens of one configuration (RFC 9068). Cheap to clone.
+#[derive(Clone)]
+pub struct Issuer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    key: SigningKey,
+    /// The header is the same for all tokens of a key.
+    header: String,
+}
+
+/// Who an access token is for: everything but the application's claims, the times and the token's id.
+#[derive(Debug, Clone, Default)]
+pub struct AccessGrant {
+    subject: String,
+    scope: String,
+    client_id: Option<String>,
+    session: Option<(String, u32)>,
+    not_after: Option<Timestamp>,
+}
+
+impl AccessGrant {
+    /// A token about `subject` (`sub`), which must not be empty.
+    pub fn new(subject: impl Into<String>) -> Self {
+        Self { subject: subject.into(), ..Self::default() }
+    }
+
+    /// `scope`: each a word of printable ASCII without space, quote and backslash (RFC 6749, section 3.3).
+    #[must_use]
+    pub fn with_scopes<I: IntoIterator<Item: AsRef<str>>>(mut self, scopes: I) -> Self {
+        self.scope.clear();
+        for scope in scopes {
+            if !self.scope.is_empty() {
+                self.scope.push(' ');
+            }
+            self.scope.push_str(scope.as_ref());
+        }
+        self
+    }
+
+    /// `client_id`, instead of the one of the configuration.
+    #[must_use]
+    pub fn with_client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = Some(client_id.into());
+        self
+    }
+
+    /// `sid` and `gen`: the session that the token belongs to, and the generation of its refresh token.
+    #[must_use]
+    pub fn with_session(mut self, session_id: impl Into<String>, generation: u32) -> Self {
+        self.session = Some((session_id.into(), generation));
+        self
+    }
+
+    /// The token ends then at the latest, however long tokens live.
+    #[must_use]
+    pub fn with_not_after(mut self, end: Timestamp) -> Self {
+        self.not_after = Some(end);
+        self
+    }
+}
+
+/// A signed access token. Its text is a secret: it shows only through [`expose`](Self::expose).
+#[derive(Clone)]
+pub struct AccessToken {
+    text: SecretString,
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl AccessToken {
+    /// The text of the token, to be sent to the client and nowhere else.
+    pub fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    /// `exp`.
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// `exp` - `iat`, in whole seconds: the `expires_in` of RFC 6749, section 5.1.
+    pub fn expires_in(&self) -> Duration {
+        self.expires_at.saturating_duration_since(self.issued_at)
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Registered<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: Audience<'a>,
+    exp: i64,
+    iat: i64,
+    jti: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a str>,
+    #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    One(&'a str),
+    Many(&'a [Box<str>]),
+}
+
+impl Issuer {
+    /// An issuer for a configuration that has a signing key.
+    ///
+    /// # Errors
+    ///
+    /// The configuration only verifies: it was given no [`key`](crate::TokenConfigBuilder::key).
+    pub fn new(config: &TokenConfig) -> Result<Self, ConfigError> {
+        #[derive(Serialize)]
+        struct Header<'a> {
+            alg: &'a str,
+            typ: &'a str,
+            kid: &'a str,
+        }
+        let core = Arc::clone(&config.core);
+        let key = core.signing.clone().ok_or_else(|| {
+            ConfigError::new(
+                ConfigErrorKind::Key,
+                "this configuration can only verify: give its builder a signing key with `.key(..)`",
+            )
+        })?;
+        let header =
+            serde_json::to_vec(&Header { alg: key.algorithm().as_str(), typ: "at+jwt", kid: key.kid() })
+                .map_err(|error| {
+                    ConfigError::new(ConfigErrorKind::Key, "the key id is no text").with_source(error)
+                })?;
+        Ok(Self { inner: Arc::new(Inner { core, key, header: base64url(&header) }) })
+    }
+
+    /// Signs a token now.
+    ///
+    /// # Errors
+    ///
+    /// [`UnsuitableClaims`](TokenErrorKind::UnsuitableClaims) if the claims are no JSON object, repeat a registered
+    /// name, or make the token longer than the configuration accepts, if the subject is empty or a scope is no word;
+    /// [`Signing`](TokenErrorKind::Signing) if the key or the random source fails.
+    pub fn issue<C: Claims>(&self, grant: &AccessGrant, claims: &C) -> Result<AccessToken, TokenError> {
+        self.issue_json(grant, &ClaimsJson::of(claims)?)
+    }
+
+    pub(crate) fn issue_json(
+        &self,
+        grant: &AccessGrant,
+        claims: &ClaimsJson,
+    ) -> Result<AccessToken, TokenError> {
+        let core = &*self.inner.core;
+        let unsuitable = |detail: &'static str| TokenError::new(TokenErrorKind::UnsuitableClaims, detail);
+        if grant.subject.is_empty() {
+            return Err(unsuitable("the subject is empty"));
+        }
+        if !grant.scope.is_empty() && !grant.scope.split(' ').all(is_scope) {
+            return Err(unsuitable("a scope must be a word of printable ASCII without quote and backslash"));
+        }
+
+        // Whole seconds, both rounded down: the token is never good for longer than it may be.
+        let now = core.clock.now();
+        let end = now.saturating_add(core.lifetime);
+        let end = grant.not_after.map_or(end, |not_after| end.min(not_after));
+        let iat = now.as_unix_seconds();
+        let exp = end.as_unix_seconds().max(iat);
+
+        let jti =
+            random::<16>().map_err(|error| TokenError::new(TokenErrorKind::Signing, error.to_string()))?;
+        let registered = Registered {
+            iss: &core.issuer,
+            sub: &grant.subject,
+            aud: match &*core.audiences {
+                [one] => Audience::One(one),
+                many => Audience::Many(many),
+            },
+            exp,
+            iat,
+            jti: base64url(&jti),
+            client_id: grant.client_id.as_deref().or(core.client_id.as_deref()),
+            scope: &grant.scope,
+            sid: grant.session.as_ref().map(|(id, _)| id.as_str()),
+            generation: grant.session.as_ref().map(|(_, generation)| *generation),
+        };
+        let payload = merge(&registered, claims)?;
+
+        let mut token = format!("{}.{}", self.inner.header, base64url(payload.as_bytes()));
+        let key = &self.inner.key;
+        let signature = crypto::sign(core.provider, key.algorithm(), key.material(), token.as_bytes())
+            .ok_or_else(|| TokenError::new(TokenErrorKind::Signing, "the key could not sign"))?;
+        token.push('.');
+        token.push_str(&base64url(&signature));
+        if token.len() > core.max_token_bytes {
+            return Err(unsuitable("with these claims the token is longer than the configured maximum"));
+        }
+        Ok(AccessToken {
+            text: token.into(),
+            issued_at: Timestamp::from_unix_seconds(iat),
+            expires_at: Timestamp::from_unix_seconds(exp),
+        })
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer")
+            .field("issuer", &self.inner.core.issuer)
+            .field("key", &self.inner.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One object of both. The application's text is taken over as it is, so that no number loses a digit.
+fn merge(registered: &Registered<'_>, claims: &ClaimsJson) -> Result<String, TokenError> {
+    let mut json = serde_json::to_string(registered)
+        .map_err(|error| TokenError::json(TokenErrorKind::Signing, "the claims do not serialize", error))?;
+    let own = claims.as_str().strip_prefix('{').unwrap_or_default().trim_start();
+    if !own.starts_with('}') {
+        json.pop();
+        json.push(',');
+        json.push_str(own);
+    }
+    Ok(json)
+}
+
+/// A scope-token of RFC 6749, section 3.3.
+pub(crate) fn is_scope(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}

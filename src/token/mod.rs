@@ -1,0 +1,64 @@
+//! Access tokens: signed by an [`Issuer`], checked by a [`Verifier`], both made from one [`TokenConfig`].
+//!
+//! The form is the JWT profile of RFC 9068: header `typ: at+jwt`, claims `iss sub aud exp iat jti`, with `client_id`
+//! and `scope` where given, `sid` and `gen` for tokens of a session, and the application's own claims beside them.
+//!
+//! A token is verified in this order, and each step refuses by itself:
+//!
+//! 1. size, then the compact form: three canonical base64url segments (RFC 7515, section 7.1);
+//! 2. the header: JSON without duplicates, no `crit`, `b64`, `enc`, `zip` or nested `cty`, the expected `typ`;
+//! 3. the key: found by `kid`, and bound to the one algorithm that `alg` must name (RFC 8725, section 3.1);
+//! 4. the signature, by `jsonwebtoken`'s cryptography; nothing of the claims is read before;
+//! 5. the claims: one JSON object without duplicates, every registered claim of its type, then issuer, audience,
+//!    subject, times and lifetime;
+//! 6. the application's claims `C`, read in the same pass.
+//!
+//! Nothing here knows HTTP: [`Verifier::verify`] takes a `&str`, so it serves WebSocket messages and queues as well.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use tower_jwt_auth::{AccessGrant, Issuer, SigningKey, TokenConfig};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct User { email: String }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = TokenConfig::builder()
+//!     .key(SigningKey::hs256(b"an example secret, at least 32 bytes long")?)
+//!     .issuer("https://app.example")
+//!     .audience("api")
+//!     .build()?;
+//!
+//! let grant = AccessGrant::new("user-1").with_scopes(["orders:read"]);
+//! let token = Issuer::new(&config)?.issue(&grant, &User { email: "ada@example.com".into() })?;
+//!
+//! let user = config.verifier::<User>().verify(token.expose())?;
+//! assert_eq!(user.email, "ada@example.com");
+//! assert_eq!(user.subject(), "user-1");
+//! assert!(user.has_scope("orders:read"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod claims;
+mod claims_set;
+mod config;
+mod crypto;
+mod error;
+mod header;
+mod issuer;
+mod json;
+mod key;
+mod keyset;
+mod verified;
+mod verifier;
+
+pub(crate) use claims::ClaimsJson;
+pub use claims::{Claims, NoClaims, ReadClaims};
+pub use config::{Complete, Missing, Set, TokenConfig, TokenConfigBuilder};
+pub use error::{TokenError, TokenErrorKind};
+pub(crate) use issuer::is_scope;
+pub use issuer::{AccessGrant, AccessToken, Issuer};
+pub use key::{Algorithm, SigningKey, VerifyingKey};
+pub use verified::{AnyVerified, Registered, Verified};
+pub use verifier::Verifier;

@@ -1,0 +1,211 @@
+//! Proof that a token was verified, and what it says.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+
+/// The registered claims of a verified token.
+#[derive(Clone)]
+pub struct Registered {
+    pub(crate) issuer: Arc<str>,
+    pub(crate) subject: Box<str>,
+    pub(crate) scope: Box<str>,
+    pub(crate) jti: Option<Box<str>>,
+    pub(crate) client_id: Option<Box<str>>,
+    pub(crate) session_id: Option<Box<str>>,
+    pub(crate) generation: Option<u32>,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl Registered {
+    /// `iss`. A subject is unique only within its issuer: store the pair (RFC 8725, section 3.8).
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `sub`: who the token is about. Never empty.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// `scope`, one by one (RFC 6749, section 3.3). Empty when the token has none.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.scope.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// Whether the token has this scope; compared as a whole and with case.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().any(|held| held == scope)
+    }
+
+    /// `jti`: the identifier of this one token.
+    pub fn token_id(&self) -> Option<&str> {
+        self.jti.as_deref()
+    }
+
+    /// `client_id`: the OAuth client that asked for the token.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client_id.as_deref()
+    }
+
+    /// `sid`: the session the token belongs to.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
+    }
+
+    /// `gen`: the generation of the session's refresh token at which this token was made.
+    pub fn generation(&self) -> Option<u32> {
+        self.generation
+    }
+
+    /// `iat`.
+    pub fn issued_at(&self) -> Timestamp {
+        self.issued_at
+    }
+
+    /// `exp`. The verifier's leeway comes on top of it.
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+}
+
+/// Who and when, not the scopes or ids.
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered")
+            .field("issuer", &self.issuer)
+            .field("subject", &self.subject)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Token<C> {
+    registered: Registered,
+    claims: C,
+}
+
+/// A verified token with the application's claims `C`. Holding one is the proof: only a
+/// [`Verifier`](crate::Verifier) makes them.
+///
+/// Cheap to clone (one `Arc`, whatever `C` is), and dereferences to `C`. Its own methods win over those of `C` by the
+/// same name; [`claims`](Self::claims) reaches the latter.
+///
+/// In a service behind [`JwtAuthLayer`](crate::JwtAuthLayer): `Verified::<User>::of(request.extensions())`.
+pub struct Verified<C> {
+    token: Arc<Token<C>>,
+}
+
+impl<C> Verified<C> {
+    pub(crate) fn new(registered: Registered, claims: C) -> Self {
+        Self { token: Arc::new(Token { registered, claims }) }
+    }
+
+    /// The application's claims.
+    pub fn claims(&self) -> &C {
+        &self.token.claims
+    }
+
+    /// The registered claims.
+    pub fn registered(&self) -> &Registered {
+        &self.token.registered
+    }
+
+    /// `sub`, as [`Registered::subject`].
+    pub fn subject(&self) -> &str {
+        self.registered().subject()
+    }
+
+    /// `sid`, as [`Registered::session_id`].
+    pub fn session_id(&self) -> Option<&str> {
+        self.registered().session_id()
+    }
+
+    /// As [`Registered::has_scope`].
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.registered().has_scope(scope)
+    }
+
+    /// `exp`, as [`Registered::expires_at`].
+    pub fn expires_at(&self) -> Timestamp {
+        self.registered().expires_at()
+    }
+}
+
+impl<C: Send + Sync + 'static> Verified<C> {
+    /// The same token, its claims type forgotten.
+    pub fn erase(self) -> AnyVerified {
+        AnyVerified { token: self.token }
+    }
+}
+
+// By hand, as a derive would ask for `C: Clone`.
+impl<C> Clone for Verified<C> {
+    fn clone(&self) -> Self {
+        Self { token: Arc::clone(&self.token) }
+    }
+}
+
+impl<C> Deref for Verified<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.token.claims
+    }
+}
+
+/// The registered claims only: `C` may hold what does not belong into a log.
+impl<C> fmt::Debug for Verified<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Verified").field(self.registered()).finish()
+    }
+}
+
+trait AnyToken: Any + Send + Sync {
+    fn registered(&self) -> &Registered;
+    fn claims_type(&self) -> &'static str;
+}
+
+impl<C: Send + Sync + 'static> AnyToken for Token<C> {
+    fn registered(&self) -> &Registered {
+        &self.registered
+    }
+
+    fn claims_type(&self) -> &'static str {
+        std::any::type_name::<C>()
+    }
+}
+
+/// A verified token whose claims type is not known here: what middleware passes on.
+#[derive(Clone)]
+pub struct AnyVerified {
+    token: Arc<dyn AnyToken>,
+}
+
+impl AnyVerified {
+    /// The registered claims.
+    pub fn registered(&self) -> &Registered {
+        self.token.registered()
+    }
+
+    /// The token with its claims, if `C` is the type it was verified with.
+    pub fn downcast<C: Send + Sync + 'static>(&self) -> Option<Verified<C>> {
+        let any: Arc<dyn Any + Send + Sync> = Arc::clone(&self.token) as _;
+        any.downcast().ok().map(|token| Verified { token })
+    }
+
+    /// The name of the claims type, for messages to developers.
+    pub fn claims_type(&self) -> &'static str {
+        self.token.claims_type()
+    }
+}
+
+impl fmt::Debug for AnyVerified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyVerified").field(self.registered()).finish()
+    }
+}
