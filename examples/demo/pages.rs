@@ -1,0 +1,28 @@
+//! The page: three files that are part of the program.
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+
+pub(crate) fn router() -> Router {
+    Router::new()
+        .route("/", get(async || file("text/html; charset=utf-8", include_str!("index.html"))))
+        .route("/app.js", get(async || file("text/javascript; charset=utf-8", include_str!("app.js"))))
+        .route("/style.css", get(async || file("text/css; charset=utf-8", include_str!("style.css"))))
+        // Browsers ask for it by themselves.
+        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
+}
+
+fn file(content_type: &'static str, text: &'static str) -> Response {
+    // A page that holds tokens runs no script but its own, and is framed by nobody.
+    let policy = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
+}
