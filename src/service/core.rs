@@ -96,7 +96,7 @@ impl Core {
             for old in presented {
                 core.end_presented(&old, "replaced by a login").await;
             }
-            core.grant(&token, &record, identity.claims, true, now)
+            core.grant(&token, &record, identity.claims, true, record.facts.created_at)
         })
         .await
     }
@@ -142,14 +142,14 @@ impl Core {
 
     /// Asks the application about the claims, if the rule would grant a token now. `None` where it would not: then
     /// the rotation says so, with its consequences.
-    async fn renew(&self, presented: &Presented) -> Result<Option<ClaimsJson>, SessionError> {
+    async fn renew(self: &Arc<Self>, presented: &Presented) -> Result<Option<ClaimsJson>, SessionError> {
         let Some(record) = self.answered(presented).await? else { return Ok(None) };
         let info = SessionInfo::new(record);
         match self.authenticator.renew(&info, info.claims()).await {
             Ok(claims) => Ok(Some(claims)),
             Err(ErasedError::Authn(AuthnError::Refused)) => {
-                self.store.revoke(&presented.subject, &presented.session_id, None).await?;
-                events::ended(presented.session_id, "the application refused to renew it");
+                let why = "the application refused to renew it";
+                Arc::clone(self).end(presented.subject, presented.session_id, why).await?;
                 Err(SessionError::refused())
             }
             Err(ErasedError::Authn(AuthnError::Unavailable(error))) => {
@@ -218,11 +218,12 @@ impl Core {
         self: Arc<Self>,
         subject: SubjectDigest,
         session_id: SessionId,
+        why: &'static str,
     ) -> Result<bool, SessionError> {
         self.finish(move |core| async move {
             let ended = core.store.revoke(&subject, &session_id, None).await?;
             if ended {
-                events::ended(session_id, "by its owner");
+                events::ended(session_id, why);
             }
             Ok(ended)
         })

@@ -72,7 +72,7 @@ impl<C: Claims> Sessions<C> {
     ///
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn end(&self, subject: &str, session_id: SessionId) -> Result<bool, SessionError> {
-        Arc::clone(&self.core).end(SubjectDigest::of(subject), session_id).await
+        Arc::clone(&self.core).end(SubjectDigest::of(subject), session_id, "by the application").await
     }
 
     /// Ends the session that a refresh token is of, whatever its generation: a logout. A token that is not genuine

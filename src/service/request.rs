@@ -41,11 +41,12 @@ impl ClientInfo {
 /// A sibling host can plant cookies of our name. Values without a genuine tag are dropped; what is left is ours.
 pub(super) fn genuine(core: &Core, values: &[&str]) -> Vec<RefreshToken> {
     let mut tokens: Vec<RefreshToken> = Vec::new();
+    let mut unreadable = None;
     for value in values {
         let token = match core.codec.parse(value) {
             Ok(token) => token,
             Err(why) => {
-                events::refused("cookie", why.as_str());
+                unreadable = unreadable.or(Some(why));
                 continue;
             }
         };
@@ -56,6 +57,10 @@ pub(super) fn genuine(core: &Core, values: &[&str]) -> Vec<RefreshToken> {
             Some(_) => {}
             None => tokens.push(token),
         }
+    }
+    // One event, however many there are: a request must not fill the log.
+    if let Some(why) = unreadable {
+        events::refused("cookie", why.as_str());
     }
     tokens
 }

@@ -204,7 +204,7 @@ async fn end_session(core: Arc<Core>, id: &str, parts: &Parts) -> Result<Answer,
     let owner = required_bearer(&core, parts).await?;
     // Sessions are found by subject and id: another subject's is not there.
     let Ok(id) = id.parse::<SessionId>() else { return Err(refuse(answer::not_found())) };
-    let ended = core.end(SubjectDigest::of(&owner.subject), id).await?;
+    let ended = core.end(SubjectDigest::of(&owner.subject), id, "by its owner").await?;
     if ended { Ok(answer::done(None)) } else { Err(refuse(answer::not_found())) }
 }
 

@@ -1,0 +1,170 @@
+//! The examples as a user runs them: started as programs, spoken to over real sockets.
+
+#[path = "support/program.rs"]
+mod program;
+
+use bytes::Bytes;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use program::{Program, built, run, skip};
+use serde_json::{Value, json};
+
+const ADA: &str = r#"{"email":"ada@example.com","password":"correct horse"}"#;
+const SECRET: &str = "a secret that two processes share, long enough";
+
+/// A client that is no browser: it sends no `Origin`, so it says so.
+async fn send(
+    program: &Program,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response<Bytes> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", program.url))
+        .header("x-session-request", "1");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let response = client.request(request.body(Full::<Bytes>::from(body.to_owned())).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+}
+
+fn json_of(response: &Response<Bytes>) -> Value {
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+fn set_cookie(response: &Response<Bytes>) -> &str {
+    response.headers()[SET_COOKIE].to_str().unwrap()
+}
+
+/// What a browser sends back: name and value.
+fn cookie(response: &Response<Bytes>) -> String {
+    set_cookie(response).split(';').next().unwrap().to_owned()
+}
+
+async fn login(program: &Program, credentials: &str) -> Response<Bytes> {
+    let response =
+        send(program, Method::POST, "/auth/login", &[("content-type", "application/json")], credentials)
+            .await;
+    assert_eq!(response.status(), StatusCode::OK, "{response:?}");
+    response
+}
+
+async fn refresh(program: &Program, cookie: &str) -> Response<Bytes> {
+    send(program, Method::POST, "/auth/refresh", &[("cookie", cookie)], "").await
+}
+
+async fn me(program: &Program, login: &Response<Bytes>) -> Response<Bytes> {
+    let bearer = format!("Bearer {}", json_of(login)["access_token"].as_str().unwrap());
+    send(program, Method::GET, "/api/me", &[("authorization", &bearer)], "").await
+}
+
+#[tokio::test]
+async fn the_demo_serves_what_it_says() {
+    let Ok(demo) = built("demo") else { return skip("the example demo is not built") };
+    let demo = Program::start(&demo, &[]);
+
+    assert_eq!(send(&demo, Method::GET, "/health", &[], "").await.body(), "ok");
+    let page = send(&demo, Method::GET, "/", &[], "").await;
+    assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+    assert!(page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'self'"));
+    assert_eq!(send(&demo, Method::GET, "/nothing", &[], "").await.status(), StatusCode::NOT_FOUND);
+
+    let refused = send(&demo, Method::GET, "/api/me", &[], "").await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(refused.headers()[WWW_AUTHENTICATE], r#"Bearer realm="api""#);
+
+    let granted = login(&demo, ADA).await;
+    assert!(set_cookie(&granted).starts_with("__Secure-refresh_token="));
+    assert!(set_cookie(&granted).ends_with("; HttpOnly; SameSite=Strict; Secure; Path=/auth; Max-Age=604800"));
+    let body = json_of(&granted);
+    assert_eq!(body["token_type"], "Bearer");
+    assert_eq!(body["expires_in"], 900);
+    assert_eq!(body["user"], json!({"email": "ada@example.com", "role": "admin"}));
+
+    let answer = json_of(&me(&demo, &granted).await);
+    assert_eq!(answer["email"], "ada@example.com");
+    assert_eq!(answer["role"], "admin");
+    assert!(answer["sub"].is_string() && answer["sid"].is_string(), "{answer}");
+
+    let bob = login(&demo, r#"{"email":"bob@example.com","password":"battery staple"}"#).await;
+    assert_eq!(json_of(&bob)["user"]["role"], "user");
+}
+
+#[tokio::test]
+async fn processes_with_one_secret_accept_each_others_tokens() {
+    let Ok(demo) = built("demo") else { return skip("the example demo is not built") };
+    let (one, two) =
+        (Program::start(&demo, &[("SECRET", SECRET)]), Program::start(&demo, &[("SECRET", SECRET)]));
+    let other = Program::start(&demo, &[]);
+    let granted = login(&one, ADA).await;
+    assert_eq!(me(&two, &granted).await.status(), StatusCode::OK);
+    assert_eq!(me(&other, &granted).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_retry_window_of_nothing_is_strict() {
+    let Ok(demo) = built("demo") else { return skip("the example demo is not built") };
+    let demo = Program::start(&demo, &[("RETRY_WINDOW_MS", "0")]);
+    let first = cookie(&login(&demo, ADA).await);
+    let second = cookie(&refresh(&demo, &first).await);
+    assert_ne!(first, second);
+    assert_eq!(refresh(&demo, &first).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(refresh(&demo, &second).await.status(), StatusCode::UNAUTHORIZED, "the session has ended");
+}
+
+#[tokio::test]
+async fn lifetimes_come_from_the_environment() {
+    let Ok(demo) = built("demo") else { return skip("the example demo is not built") };
+    let settings = [("ACCESS_TTL_SECS", "60"), ("IDLE_TTL_SECS", "50"), ("ABSOLUTE_TTL_SECS", "40")];
+    let demo = Program::start(&demo, &[&settings[..], &[("INSECURE_COOKIES", "1")]].concat());
+    let granted = login(&demo, ADA).await;
+    let expires_in = json_of(&granted)["expires_in"].as_u64().unwrap();
+    assert!((38..=40).contains(&expires_in), "no token outlives its session: {expires_in}");
+    let set_cookie = set_cookie(&granted);
+    assert!(set_cookie.starts_with("refresh_token=") && !set_cookie.contains("Secure"), "{set_cookie}");
+    let max_age: u64 = set_cookie.rsplit_once("Max-Age=").unwrap().1.parse().unwrap();
+    assert!((38..=40).contains(&max_age), "{set_cookie}");
+    // The window of the default: the session's own token is held, and no cookie is set.
+    let held = refresh(&demo, &cookie(&granted)).await;
+    assert_eq!(held.status(), StatusCode::OK);
+    assert!(!held.headers().contains_key(SET_COOKIE));
+}
+
+#[test]
+fn settings_that_cannot_work_say_so() {
+    let Ok(demo) = built("demo") else { return skip("the example demo is not built") };
+    for (name, value, told) in [
+        ("SECRET", "short", "SECRET must have 32 bytes or more"),
+        ("ADDR", "nowhere", "ADDR is not understood"),
+        ("RETRY_WINDOW_MS", "-1", "RETRY_WINDOW_MS is not understood"),
+        ("RETRY_WINDOW_MS", "600001", "the retry window must be at most 10 minutes"),
+        ("ACCESS_TTL_SECS", "901", "an access token must live from 1 second to 15 minutes"),
+        ("ABSOLUTE_TTL_SECS", "0", "a session must live for at least a second"),
+    ] {
+        let output = run(&demo, &[(name, value)]);
+        let told_in = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told_in.contains(told), "{name}={value}: {told_in}");
+    }
+}
+
+#[tokio::test]
+async fn the_hyper_example_needs_no_framework() {
+    let Ok(hyper) = built("hyper") else { return skip("the example hyper is not built") };
+    let hyper = Program::start(&hyper, &[]);
+    assert_eq!(send(&hyper, Method::GET, "/", &[], "").await.status(), StatusCode::UNAUTHORIZED);
+    let granted = login(&hyper, r#"{"name":"ada","password":"correct horse"}"#).await;
+    let bearer = format!("Bearer {}", json_of(&granted)["access_token"].as_str().unwrap());
+    let hello = send(&hyper, Method::GET, "/", &[("authorization", &bearer)], "").await;
+    assert!(hello.body().starts_with(b"Hello ada"), "{hello:?}");
+    let logout = send(&hyper, Method::POST, "/auth/logout", &[("cookie", &cookie(&granted))], "").await;
+    assert_eq!(logout.status(), StatusCode::NO_CONTENT);
+    assert_eq!(refresh(&hyper, &cookie(&granted)).await.status(), StatusCode::UNAUTHORIZED);
+}
