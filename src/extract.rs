@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn credentials_of_section_1() {
-        let long = [b"Bearer ".as_slice(), &[b'a'; 65536]].concat();
+        let long = [b"Bearer ".to_vec(), vec![b'a'; 65536]].concat();
         let none = Ok(None);
         let good = Ok(Some("a.b-c_d"));
         let bad = Err(BadCredential::Malformed);

@@ -83,7 +83,9 @@ async fn the_demo_serves_what_it_says() {
 
     let granted = login(&demo, ADA).await;
     assert!(set_cookie(&granted).starts_with("__Secure-refresh_token="));
-    assert!(set_cookie(&granted).ends_with("; HttpOnly; SameSite=Strict; Secure; Path=/auth; Max-Age=604800"));
+    assert!(
+        set_cookie(&granted).ends_with("; HttpOnly; SameSite=Strict; Secure; Path=/auth; Max-Age=604800")
+    );
     let body = json_of(&granted);
     assert_eq!(body["token_type"], "Bearer");
     assert_eq!(body["expires_in"], 900);
