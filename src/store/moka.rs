@@ -1,7 +1,7 @@
 //! [`MokaStore`]: sessions in the memory of one process.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ const KEEP_ENDED: Duration = Duration::from_secs(60);
 pub struct MokaStore {
     subjects: Cache<SubjectDigest, Arc<Entry>>,
     clock: Arc<dyn Clock>,
+    marks: Arc<Marks>,
     evicted: Arc<AtomicU64>,
 }
 
@@ -120,10 +121,12 @@ impl fmt::Debug for MokaStore {
 }
 
 impl MokaStoreBuilder {
-    /// Keeps at most about this many subjects. When there are more, the one not touched for the longest time goes,
-    /// with its live sessions: those users are logged out.
+    /// Keeps at most about this many subjects, and one at least. When there are more, the one not touched for the
+    /// longest time goes, with its live sessions: those users are logged out. With it goes the memory that all its
+    /// sessions were ended, so a login under way at that moment may succeed.
     pub fn max_subjects(mut self, subjects: u64) -> Self {
-        self.max_subjects = Some(subjects);
+        // A cache of none never holds the entry just made, and the search for it would not end.
+        self.max_subjects = Some(subjects.max(1));
         self
     }
 
@@ -159,13 +162,45 @@ impl MokaStoreBuilder {
         if let Some(max) = self.max_subjects {
             subjects = subjects.max_capacity(max);
         }
-        MokaStore { subjects: subjects.build(), clock: self.clock, evicted }
+        MokaStore { subjects: subjects.build(), clock: self.clock, marks: Arc::default(), evicted }
     }
 }
 
 impl fmt::Debug for MokaStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MokaStoreBuilder").field("max_subjects", &self.max_subjects).finish_non_exhaustive()
+    }
+}
+
+/// Keeps logins and marks of "all sessions ended" apart that fall into one millisecond: the time shown after a mark is
+/// later than the mark, and a mark is not earlier than any time shown before it.
+struct Marks {
+    /// The latest time that [`SessionStore::now`] has shown.
+    shown: AtomicI64,
+    /// The latest mark.
+    marked: AtomicI64,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { shown: AtomicI64::new(i64::MIN), marked: AtomicI64::new(i64::MIN) }
+    }
+}
+
+impl Marks {
+    fn show(&self, now: Timestamp) -> Timestamp {
+        let after_mark = self.marked.load(Ordering::SeqCst).saturating_add(1);
+        let shown = now.as_unix_millis().max(after_mark);
+        self.shown.fetch_max(shown, Ordering::SeqCst);
+        Timestamp::from_unix_millis(shown)
+    }
+
+    fn mark(&self, now: Timestamp) -> Timestamp {
+        let shown = Timestamp::from_unix_millis(self.shown.load(Ordering::SeqCst));
+        // Further apart than this the clock stepped back, and a time shown before says nothing.
+        let mark = if shown > now && shown.abs_diff(now) <= Duration::from_secs(1) { shown } else { now };
+        self.marked.fetch_max(mark.as_unix_millis(), Ordering::SeqCst);
+        mark
     }
 }
 
@@ -259,7 +294,7 @@ impl Subject {
                 .enumerate()
                 .min_by_key(|(_, record)| (!record.is_expired(now), record.state.last_used_at));
             let Some((at, _)) = longest_unused else { break };
-            let gone = self.sessions.swap_remove(at);
+            let gone = self.sessions.remove(at);
             if !gone.is_expired(now) {
                 evicted.push(gone.facts.session_id);
             }
@@ -289,7 +324,7 @@ impl Subject {
             if decision == Decision::Reused && policy.on_reuse() == OnReuse::Subject {
                 self.sessions.clear();
             } else {
-                self.sessions.swap_remove(at);
+                self.sessions.remove(at);
             }
             self.ended.retain(|ended| now.abs_diff(ended.at) < KEEP_ENDED);
             self.ended.push(Ended {
@@ -308,14 +343,14 @@ impl Subject {
         if proof.is_some_and(|proof| *proof != self.sessions[at].facts.secret_digest) {
             return false;
         }
-        self.sessions.swap_remove(at);
+        self.sessions.remove(at);
         true
     }
 
-    fn revoke_all(&mut self, except: Option<&SessionId>, policy: &SessionPolicy, now: Timestamp) -> u64 {
+    fn revoke_all(&mut self, except: Option<&SessionId>, policy: &SessionPolicy, mark: Timestamp) -> u64 {
         self.keep_at_least(policy);
         // The clock may have stepped back: a mark never moves to an earlier time.
-        self.revoked_before = self.revoked_before.max(Some(now));
+        self.revoked_before = self.revoked_before.max(Some(mark));
         let before = self.sessions.len();
         self.sessions.retain(|record| Some(&record.facts.session_id) == except);
         (before - self.sessions.len()) as u64
@@ -331,7 +366,7 @@ impl Subject {
 
 impl SessionStore for MokaStore {
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        Ok(self.clock.now())
+        Ok(self.marks.show(self.clock.now()))
     }
 
     async fn create(&self, session: &NewSession, policy: &SessionPolicy) -> Result<Creation, StoreError> {
@@ -389,8 +424,9 @@ impl SessionStore for MokaStore {
         policy: &SessionPolicy,
     ) -> Result<u64, StoreError> {
         // The mark must stand even where there is no session yet: a login may be under way.
-        let ended =
-            self.with_subject(subject, true, |state, now| state.revoke_all(except, policy, now)).await;
+        let ended = self
+            .with_subject(subject, true, |state, now| state.revoke_all(except, policy, self.marks.mark(now)))
+            .await;
         Ok(ended.unwrap_or(0))
     }
 
