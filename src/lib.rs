@@ -127,9 +127,9 @@ pub use store::{Creation, Rotation, SessionStore, StoreError, StoreErrorKind};
 pub use store::{MokaStore, MokaStoreBuilder};
 #[doc(no_inline)]
 pub use token::{
-    AccessGrant, AccessToken, Algorithm, AnyVerified, Claims, Complete, Issuer, Missing, NoClaims,
-    ReadClaims, Registered, Set, SigningKey, TokenConfig, TokenConfigBuilder, TokenError, TokenErrorKind,
-    Verified, Verifier, VerifyingKey,
+    AccessGrant, AccessToken, Algorithm, AnyVerified, Claims, HasAudience, HasIssuer, HasKey, Issuer,
+    Missing, NoClaims, ReadClaims, Registered, Set, SigningKey, TokenConfig, TokenConfigBuilder, TokenError,
+    TokenErrorKind, Verified, Verifier, VerifyingKey,
 };
 
 /// The program in the README compiles.

@@ -5,7 +5,8 @@
 //! 1. the bearer credential of the header `Authorization`; none: 401 with a challenge without error;
 //! 2. a malformed, repeated or too long one: 400 `invalid_request`;
 //! 3. [`Verifier::verify`](crate::Verifier::verify); refused: 401 `invalid_token`, the same text for each reason;
-//! 4. one [`AuthContext`](crate::AuthContext) into the request's extensions, and the inner service is called.
+//! 4. one [`AuthContext`](crate::AuthContext) into the request's extensions, the credential marked sensitive for layers
+//!    that print headers, and the inner service is called.
 //!
 //! A refused request never reaches the inner service. The inner service needs no `Clone`, is called in place, and its
 //! error type is left alone; nothing is boxed and nothing awaited on the way.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use tower_service::Service;
 
@@ -11,7 +12,7 @@ use crate::bearer::future::ResponseFuture;
 use crate::bearer::layer::Settings;
 use crate::context::{AuthContext, Outcome};
 use crate::extract::bearer;
-use crate::reject::{Rejection, RejectionKind, ResponseBody};
+use crate::reject::{Protocol, Rejection, RejectionKind, ResponseBody};
 use crate::token::ReadClaims;
 
 /// A service behind a check of bearer tokens. Made by [`JwtAuthLayer`](crate::JwtAuthLayer).
@@ -40,14 +41,22 @@ impl<S, C: ReadClaims> JwtAuth<S, C> {
     /// The whole decision over a request: puts the context into its extensions, or says why not.
     fn check<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
         let Settings { verifier, challenge } = &*self.settings;
-        let headers = request.headers();
-        let token = match bearer(headers, verifier.max_token_bytes()) {
+        // Read only when refusing.
+        let protocol = |request: &Request<B>| Protocol::of(request.method(), request.headers());
+        let token = match bearer(request.headers(), verifier.max_token_bytes()) {
             Ok(Some(token)) => token,
-            Ok(None) => return Err(Rejection::new(RejectionKind::Missing, "missing", headers, challenge)),
-            Err(bad) => return Err(Rejection::of_credential(bad, headers, challenge)),
+            Ok(None) => {
+                return Err(Rejection::new(RejectionKind::Missing, "missing", protocol(request), challenge));
+            }
+            Err(bad) => return Err(Rejection::of_credential(bad, protocol(request), challenge)),
         };
-        let verified =
-            verifier.verify(token).map_err(|error| Rejection::of_token(&error, headers, challenge))?;
+        let verified = verifier
+            .verify(token)
+            .map_err(|error| Rejection::of_token(&error, protocol(request), challenge))?;
+        if let Some(credential) = request.headers_mut().get_mut(AUTHORIZATION) {
+            // Layers further in that print headers leave it out.
+            credential.set_sensitive(true);
+        }
         let context = AuthContext::new(Outcome::Verified(verified.erase()));
         request.extensions_mut().insert(context);
         Ok(())

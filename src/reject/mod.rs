@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 
 pub use body::ResponseBody;
 pub(crate) use challenge::Challenge;
@@ -84,8 +84,12 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// By the content type of a request. Asked only when refusing.
-    pub fn of(headers: &HeaderMap) -> Self {
+    /// By the method and the content type of a request: gRPC is always POST, and an answer to another method may be
+    /// cached by its status. Asked only when refusing.
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if method != Method::POST {
+            return Self::Http;
+        }
         let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |prefix: &str| {
@@ -109,22 +113,22 @@ impl Rejection {
     pub(crate) fn new(
         kind: RejectionKind,
         reason: &'static str,
-        headers: &HeaderMap,
+        protocol: Protocol,
         challenge: &Arc<Challenge>,
     ) -> Self {
-        Self { kind, protocol: Protocol::of(headers), reason, challenge: Arc::clone(challenge) }
+        Self { kind, protocol, reason, challenge: Arc::clone(challenge) }
     }
 
-    pub(crate) fn of_credential(bad: BadCredential, headers: &HeaderMap, challenge: &Arc<Challenge>) -> Self {
-        Self::new(RejectionKind::InvalidRequest, bad.as_str(), headers, challenge)
+    pub(crate) fn of_credential(bad: BadCredential, protocol: Protocol, challenge: &Arc<Challenge>) -> Self {
+        Self::new(RejectionKind::InvalidRequest, bad.as_str(), protocol, challenge)
     }
 
-    pub(crate) fn of_token(error: &TokenError, headers: &HeaderMap, challenge: &Arc<Challenge>) -> Self {
+    pub(crate) fn of_token(error: &TokenError, protocol: Protocol, challenge: &Arc<Challenge>) -> Self {
         let kind = match error.kind() {
             TokenErrorKind::TooLarge => RejectionKind::InvalidRequest,
             _ => RejectionKind::InvalidToken,
         };
-        Self::new(kind, error.kind().as_str(), headers, challenge)
+        Self::new(kind, error.kind().as_str(), protocol, challenge)
     }
 
     /// The class of the refusal.
@@ -196,7 +200,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-            assert_eq!(Protocol::of(&headers), expected, "{content_type}");
+            assert_eq!(Protocol::of(&Method::POST, &headers), expected, "{content_type}");
+            assert_eq!(Protocol::of(&Method::GET, &headers), Protocol::Http, "{content_type}");
         }
     }
 }

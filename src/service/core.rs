@@ -179,6 +179,10 @@ impl Core {
         now: Timestamp,
     ) -> Result<Grant, SessionError> {
         let facts = &*record.facts;
+        // This node's clock may be ahead of the store's, by which the session still lives.
+        if self.issuer.now() >= facts.absolute_expires_at {
+            return Err(SessionError::refused());
+        }
         let mut grant = AccessGrant::new(&facts.subject)
             .with_scopes(&facts.scopes)
             .with_session(facts.session_id.to_string(), token.generation)

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::request::Parts;
 
 use crate::extract::bearer;
-use crate::reject::{Rejection, RejectionKind};
+use crate::reject::{Protocol, Rejection, RejectionKind};
 use crate::service::answer::{self, Answer};
 use crate::service::authenticator::{AuthnError, ErasedError};
 use crate::service::body::Unread;
@@ -228,15 +228,16 @@ async fn required_bearer(core: &Core, parts: &Parts) -> Result<Owner, Refusal> {
 
 /// As the bearer layer checks, and that the session still lives: the store is at hand here.
 async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal> {
-    let (headers, challenge) = (&parts.headers, &core.challenge);
-    let reject = |kind, reason| BearerRefusal::Rejected(Rejection::new(kind, reason, headers, challenge));
-    let token = bearer(headers, core.verifier.max_token_bytes())
-        .map_err(|bad| BearerRefusal::Rejected(Rejection::of_credential(bad, headers, challenge)))?
+    let challenge = &core.challenge;
+    let reject =
+        |kind, reason| BearerRefusal::Rejected(Rejection::new(kind, reason, Protocol::Http, challenge));
+    let token = bearer(&parts.headers, core.verifier.max_token_bytes())
+        .map_err(|bad| BearerRefusal::Rejected(Rejection::of_credential(bad, Protocol::Http, challenge)))?
         .ok_or_else(|| reject(RejectionKind::Missing, "missing"))?;
     let verified = core
         .verifier
         .verify(token)
-        .map_err(|error| BearerRefusal::Rejected(Rejection::of_token(&error, headers, challenge)))?;
+        .map_err(|error| BearerRefusal::Rejected(Rejection::of_token(&error, Protocol::Http, challenge)))?;
     let subject = verified.subject().to_owned();
     let Some(sid) = verified.session_id() else { return Ok(Owner { subject, session_id: None }) };
     let ended = || reject(RejectionKind::InvalidToken, "session_ended");

@@ -142,6 +142,9 @@ impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, C> {
         while split.next_key::<IgnoredAny>()?.is_some() {
             split.next_value::<IgnoredAny>()?;
         }
+        if split.set_is_bad.get() {
+            return Err(de::Error::custom("an error in the claims set was passed over"));
+        }
         Ok((split.registered, claims))
     }
 }
@@ -197,9 +200,18 @@ impl<'de, M: MapAccess<'de>> Deserializer<'de> for Members<'_, '_, 'de, M> {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, M::Error> {
+        visitor.visit_enum(de::value::MapAccessDeserializer::new(self.0))
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier ignored_any
+        tuple_struct map struct identifier ignored_any
     }
 }
 

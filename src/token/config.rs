@@ -131,20 +131,37 @@ struct Settings {
     clock: Arc<dyn Clock>,
 }
 
-/// The configurations that can be built. Sealed.
+/// A [`TokenConfigBuilder`] that was given a key. Sealed.
 #[diagnostic::on_unimplemented(
-    message = "this token configuration is not complete",
-    label = "a key, an issuer or an audience is missing",
-    note = "call `.key(..)` (or `.add_verifying_key(..)`), `.issuer(..)` and `.audience(..)` before `.build()`: a verifier without one of them would accept tokens that are not meant for it"
+    message = "this token configuration has no key",
+    label = "no key was given",
+    note = "call `.key(..)` with the key that signs, or `.add_verifying_key(..)` to verify only, before `.build()`"
 )]
-pub trait Complete: sealed::Sealed {
-    #[doc(hidden)]
-    fn finish(self) -> Result<TokenConfig, ConfigError>;
-}
+pub trait HasKey: sealed::Sealed {}
+
+/// A [`TokenConfigBuilder`] that was given an issuer. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "this token configuration has no issuer",
+    label = "no issuer was given",
+    note = "call `.issuer(\"https://..\")` before `.build()`: without it, tokens of any issuer that holds the key would be accepted"
+)]
+pub trait HasIssuer: sealed::Sealed {}
+
+/// A [`TokenConfigBuilder`] that was given an audience. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "this token configuration has no audience",
+    label = "no audience was given",
+    note = "call `.audience(\"..\")` with the name of this service before `.build()`: without it, tokens meant for another service would be accepted"
+)]
+pub trait HasAudience: sealed::Sealed {}
+
+impl HasKey for Set {}
+impl HasIssuer for Set {}
+impl HasAudience for Set {}
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::TokenConfigBuilder<super::Set, super::Set, super::Set> {}
+    impl Sealed for super::Set {}
 }
 
 impl<K, I, A> TokenConfigBuilder<K, I, A> {
@@ -238,23 +255,10 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     /// What the methods above name as out of bounds; keys that do not go together; no cryptographic backend.
     pub fn build(self) -> Result<TokenConfig, ConfigError>
     where
-        Self: Complete,
+        K: HasKey,
+        I: HasIssuer,
+        A: HasAudience,
     {
-        self.finish()
-    }
-}
-
-impl<K, I, A> fmt::Debug for TokenConfigBuilder<K, I, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenConfigBuilder")
-            .field("issuer", &self.settings.issuer)
-            .field("audiences", &self.settings.audiences)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Complete for TokenConfigBuilder<Set, Set, Set> {
-    fn finish(self) -> Result<TokenConfig, ConfigError> {
         let settings = *self.settings;
         check(&settings)?;
         let signing_keys = settings.signing.iter().map(|key| key.verifying_key().clone());
@@ -273,6 +277,15 @@ impl Complete for TokenConfigBuilder<Set, Set, Set> {
                 clock: settings.clock,
             }),
         })
+    }
+}
+
+impl<K, I, A> fmt::Debug for TokenConfigBuilder<K, I, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenConfigBuilder")
+            .field("issuer", &self.settings.issuer)
+            .field("audiences", &self.settings.audiences)
+            .finish_non_exhaustive()
     }
 }
 

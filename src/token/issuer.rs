@@ -32,7 +32,7 @@ struct Inner {
 #[derive(Debug, Clone, Default)]
 pub struct AccessGrant {
     subject: String,
-    scope: String,
+    scopes: Vec<String>,
     client_id: Option<String>,
     session: Option<(String, u32)>,
     not_after: Option<Timestamp>,
@@ -47,13 +47,7 @@ impl AccessGrant {
     /// `scope`: each a word of printable ASCII without space, quote and backslash (RFC 6749, section 3.3).
     #[must_use]
     pub fn with_scopes<I: IntoIterator<Item: AsRef<str>>>(mut self, scopes: I) -> Self {
-        self.scope.clear();
-        for scope in scopes {
-            if !self.scope.is_empty() {
-                self.scope.push(' ');
-            }
-            self.scope.push_str(scope.as_ref());
-        }
+        self.scopes = scopes.into_iter().map(|scope| scope.as_ref().to_owned()).collect();
         self
     }
 
@@ -174,6 +168,11 @@ impl Issuer {
         self.issue_json(grant, &ClaimsJson::of(claims)?)
     }
 
+    /// The time that tokens are issued at.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.core.clock.now()
+    }
+
     pub(crate) fn issue_json(
         &self,
         grant: &AccessGrant,
@@ -184,16 +183,19 @@ impl Issuer {
         if grant.subject.is_empty() {
             return Err(unsuitable("the subject is empty"));
         }
-        if !grant.scope.is_empty() && !grant.scope.split(' ').all(is_scope) {
+        if !grant.scopes.iter().all(|scope| is_scope(scope)) {
             return Err(unsuitable("a scope must be a word of printable ASCII without quote and backslash"));
         }
 
         // Whole seconds, both rounded down: the token is never good for longer than it may be.
         let now = core.clock.now();
-        let end = now.saturating_add(core.lifetime);
+        let end = Timestamp::from_unix_seconds(now.as_unix_seconds()).saturating_add(core.lifetime);
         let end = grant.not_after.map_or(end, |not_after| end.min(not_after));
         let iat = now.as_unix_seconds();
-        let exp = end.as_unix_seconds().max(iat);
+        let exp = end.as_unix_seconds();
+        if exp < iat {
+            return Err(unsuitable("the token would have ended before it begins"));
+        }
 
         let jti =
             random::<16>().map_err(|error| TokenError::new(TokenErrorKind::Signing, error.to_string()))?;
@@ -208,7 +210,7 @@ impl Issuer {
             iat,
             jti: base64url(&jti),
             client_id: grant.client_id.as_deref().or(core.client_id.as_deref()),
-            scope: &grant.scope,
+            scope: &grant.scopes.join(" "),
             sid: grant.session.as_ref().map(|(id, _)| id.as_str()),
             generation: grant.session.as_ref().map(|(_, generation)| *generation),
         };

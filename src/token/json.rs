@@ -1,6 +1,7 @@
 //! JSON as strictly as tokens need it: borrowed strings, numbers as dates, values whose every string is checked.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -137,16 +138,25 @@ impl<'de> Deserialize<'de> for Checked {
 
 /// The member names of one JSON object, each at most once (RFC 7515, section 4; RFC 7519, section 4).
 ///
-/// A list, as objects in tokens are small: the token's size bounds it.
+/// The first few in a list, as objects in tokens have few; the others in a set, as those of an attacker may not.
 #[derive(Debug, Default)]
-pub(crate) struct Names<'a>(Vec<Cow<'a, str>>);
+pub(crate) struct Names<'a> {
+    first: Vec<Cow<'a, str>>,
+    others: HashSet<Cow<'a, str>>,
+}
 
 impl<'a> Names<'a> {
+    const FIRST: usize = 16;
+
     pub(crate) fn insert<E: de::Error>(&mut self, name: Text<'a>) -> Result<(), E> {
-        if self.0.contains(&name.0) {
-            return Err(E::custom("a repeated member name"));
-        }
-        self.0.push(name.0);
-        Ok(())
+        let is_new = if self.first.contains(&name.0) {
+            false
+        } else if self.first.len() < Self::FIRST {
+            self.first.push(name.0);
+            true
+        } else {
+            self.others.insert(name.0)
+        };
+        if is_new { Ok(()) } else { Err(E::custom("a repeated member name")) }
     }
 }

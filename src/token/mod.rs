@@ -55,7 +55,7 @@ mod verifier;
 
 pub(crate) use claims::ClaimsJson;
 pub use claims::{Claims, NoClaims, ReadClaims};
-pub use config::{Complete, Missing, Set, TokenConfig, TokenConfigBuilder};
+pub use config::{HasAudience, HasIssuer, HasKey, Missing, Set, TokenConfig, TokenConfigBuilder};
 pub use error::{TokenError, TokenErrorKind};
 pub(crate) use issuer::is_scope;
 pub use issuer::{AccessGrant, AccessToken, Issuer};
