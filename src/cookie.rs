@@ -165,20 +165,24 @@ impl CookieTemplate {
     }
 
     /// All values of the cookie in a request, in the order in which they stand there, which means nothing. HTTP/2
-    /// splits cookies over several headers: all are read. Names compare exactly.
+    /// splits cookies over several headers: all are read.
+    ///
+    /// Names compare exactly, and nothing is trimmed from them: a browser would let a sibling host set a cookie whose
+    /// name is ours behind white space of some kind, as that name has no prefix to protect.
     pub(crate) fn values<'h>(&self, headers: &'h HeaderMap) -> Result<Vec<&'h str>, CookiesTooLarge> {
         let total: usize = headers.get_all(COOKIE).iter().map(HeaderValue::len).sum();
         if total > MAX_HEADER_BYTES {
             return Err(CookiesTooLarge);
         }
-        // A pair that is no text cannot be ours, and must not hide one that is.
-        let pairs =
-            headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+        let pairs = headers.get_all(COOKIE).iter().flat_map(|header| {
+            // Pairs are separated by a semicolon and one space (RFC 6265bis, section 4.2.1).
+            let pairs = header.as_bytes().split(|byte| *byte == b';').enumerate();
+            pairs.map(|(at, pair)| if at == 0 { pair } else { pair.strip_prefix(b" ").unwrap_or(pair) })
+        });
         Ok(pairs
-            .filter_map(|pair| std::str::from_utf8(pair).ok())
-            .filter_map(|pair| Cookie::parse(pair).ok())
-            .filter(|cookie| cookie.name() == self.name)
-            .filter_map(|cookie| cookie.value_raw())
+            .filter_map(|pair| pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"="))
+            // A value that is no text is none that was ever set; it must not hide one that was.
+            .filter_map(|value| std::str::from_utf8(value).ok())
             .collect())
     }
 }
@@ -288,6 +292,12 @@ mod tests {
             ("others only", &["a=1; b=2"], &[]),
             ("one", &["a=1; __Host-r=good; b=2"], &["good"]),
             ("K4 other case", &["__host-r=x; __HOST-r=y; r=z; refresh=w"], &[]),
+            (
+                "K4 white space before it",
+                &["a=1;  __Host-r=x; \t__Host-r=y; __Host-r =z", " __Host-r=w"],
+                &[],
+            ),
+            ("no space between pairs", &["a=1;__Host-r=good;b=2"], &["good"]),
             ("K2 twice", &["__Host-r=one; __Host-r=two"], &["one", "two"]),
             ("row 97 two headers", &["a=1; __Host-r=one", "__Host-r=two"], &["one", "two"]),
             ("K7 quoted stays quoted", &["__Host-r=\"q\""], &["\"q\""]),

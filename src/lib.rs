@@ -87,6 +87,7 @@
 //! | | `current` | debug | `session` |
 //! | | `recovered`, `superseded`, `reused`, `mismatch` | warn | `session`, `subject` |
 //! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason` |
+//! | | `retried` | warn | `what`, `error` |
 //! | | `unavailable`, `fault` | error | `what`, `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 

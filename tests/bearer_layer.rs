@@ -638,11 +638,12 @@ async fn a_refusal_is_one_event_with_its_reason_and_without_the_token() {
 async fn the_credential_is_marked_sensitive_for_layers_further_in() {
     let shown = service_fn(|request: Req| {
         let text = format!("{:?}", request.headers());
-        ready(Ok::<_, Infallible>(Response::new(Full::from(text))))
+        ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(text))))
     });
     let (token, request) = (signer().good(), good());
     assert!(format!("{:?}", request.headers()).contains(&token), "unmarked before");
-    let body = layer().layer(shown).oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+    let response: Response<ResponseBody<Full<Bytes>>> = layer().layer(shown).oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap();
     let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
     assert!(text.contains("authorization") && !text.contains(&token), "{text}");
 }

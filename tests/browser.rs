@@ -6,6 +6,8 @@
 //!
 //! Needs Node.js 20, Chromium and playwright-core. Where one is missing the test says so and passes;
 //! with `REQUIRE_PARTS=1` it fails instead. `scripts/test.sh` installs all three.
+// `allow-unwrap-in-tests` does not reach the helpers of an integration test.
+#![allow(clippy::unwrap_used)]
 
 #[path = "support/program.rs"]
 mod program;

@@ -1,4 +1,6 @@
 //! The examples as a user runs them: started as programs, spoken to over real sockets.
+// `allow-unwrap-in-tests` does not reach the helpers of an integration test.
+#![allow(clippy::unwrap_used)]
 
 #[path = "support/program.rs"]
 mod program;

@@ -1,4 +1,6 @@
 //! The handle [`Sessions`]: the same sessions without HTTP, as a passkey or an OAuth callback uses them.
+// `allow-unwrap-in-tests` does not reach the helpers of an integration test.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -13,7 +15,7 @@ use support::ManualClock;
 use tower::ServiceExt;
 use tower_jwt_auth::{
     AuthService, ClientInfo, Clock, Identity, MokaStore, NoLogin, RefreshKeys, SessionErrorKind, SessionId,
-    Sessions, SigningKey, TokenConfig, Verifier,
+    SessionInfo, Sessions, SigningKey, TokenConfig, Verifier,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,8 +131,7 @@ async fn ends_one_all_and_all_but_one() {
     assert_eq!(sessions.list("ada").await.unwrap().len(), 2);
 
     assert_eq!(sessions.end_all("ada", Some(tokens[3].0)).await.unwrap(), 1);
-    let left: Vec<SessionId> =
-        sessions.list("ada").await.unwrap().iter().map(|session| session.id()).collect();
+    let left: Vec<SessionId> = sessions.list("ada").await.unwrap().iter().map(SessionInfo::id).collect();
     assert_eq!(left, [tokens[3].0]);
     assert!(sessions.refresh(&tokens[2].1).await.is_err() && sessions.refresh(&tokens[3].1).await.is_ok());
 

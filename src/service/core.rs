@@ -19,8 +19,8 @@ use crate::session::{
     Attempt, ClientInfo, NewSession, Presented, Record, RefreshCodec, RefreshToken, SessionId, SessionPolicy,
     SubjectDigest, decide,
 };
-use crate::store::{Creation, DynStore, Rotation, StoreError};
-use crate::token::{AccessGrant, AccessToken, ClaimsJson, Issuer, NoClaims, Verifier, is_scope};
+use crate::store::{Creation, DynStore, StoreError};
+use crate::token::{AccessGrant, AccessToken, ClaimsJson, Issuer, NoClaims, TokenError, Verifier, is_scope};
 
 const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_CLAIMS_BYTES: usize = 4096;
@@ -60,16 +60,18 @@ impl Core {
         client: ClientInfo,
         presented: Vec<RefreshToken>,
     ) -> Result<Grant, SessionError> {
-        check_identity(&identity)?;
-        // Once in vain: what cannot be signed must not become a session.
-        self.issuer.issue_json(
-            &AccessGrant::new(&identity.subject).with_scopes(&identity.scopes),
-            &identity.claims,
-        )?;
+        check_identity(&identity).inspect_err(|error| events::fault("identity", error))?;
         let token = RefreshToken::first(&identity.subject).map_err(no_randomness)?;
         let attempt = Attempt::random().map_err(no_randomness)?;
+        self.try_to_sign(
+            &identity.subject,
+            &identity.scopes,
+            identity.client_id.as_deref(),
+            token.session_id,
+            &identity.claims,
+        )?;
         self.finish(move |core| async move {
-            let now = core.store.now().await?;
+            let now = twice(|| core.store.now()).await?;
             let session = NewSession {
                 subject: identity.subject,
                 session_id: token.session_id,
@@ -81,12 +83,9 @@ impl Core {
                 claims: identity.claims.as_str().as_bytes().to_vec(),
                 client,
             };
-            let created = match core.store.create(&session, &core.policy).await {
-                Ok(created) => created,
-                // The same attempt and the same secret: if the first was carried out after all, this is its answer.
-                Err(_) => core.store.create(&session, &core.policy).await?,
-            };
+            let created = twice(|| core.store.create(&session, &core.policy)).await?;
             let Creation::Created { record, evicted } = created else {
+                events::refused("login", "revoked_meanwhile");
                 return Err(SessionError::new(
                     SessionErrorKind::RevokedMeanwhile,
                     "the subject's sessions were ended since the credentials were checked",
@@ -103,7 +102,8 @@ impl Core {
 
     /// The old session of a login. That it could not be ended does not undo the login.
     async fn end_presented(&self, token: &RefreshToken, why: &'static str) {
-        match self.store.revoke(&token.subject, &token.session_id, Some(&token.secret_digest())).await {
+        let proof = token.secret_digest();
+        match twice(|| self.store.revoke(&token.subject, &token.session_id, Some(&proof))).await {
             Ok(true) => events::ended(token.session_id, why),
             Ok(false) => {}
             Err(error) => events::unavailable("store", &error),
@@ -115,16 +115,26 @@ impl Core {
         let attempt = Attempt::random().map_err(no_randomness)?;
         let presented = token.present(attempt);
         // Whatever can fail outside comes first: between rotation and answer nothing does.
-        let renewed = if self.authenticator.renews() { self.renew(&presented).await? } else { None };
+        let renews = self.authenticator.renews();
+        let renewed = if renews { self.renew(&presented).await? } else { None };
         self.finish(move |core| async move {
-            let rotation = core.rotate(&presented).await?;
+            // The same attempt twice: if the first was carried out after all, the second is answered as it was.
+            let rotation = twice(|| core.store.rotate(&presented, &core.policy)).await?;
             events::rotation(&rotation.decision, presented.session_id, rotation.record.as_ref());
             let (Some(state), Some(record)) = (rotation.decision.state(), &rotation.record) else {
                 return Err(SessionError::refused());
             };
             let claims = match renewed {
                 Some(claims) => claims,
-                None => stored_claims(record)?,
+                // The rule would have refused when the application was to be asked, and grants now: a clock stepped
+                // back, or a replica lagged. The client's next try asks the application.
+                None if renews => {
+                    return Err(SessionError::unavailable(
+                        "renewal",
+                        "the session changed while it was refreshed",
+                    ));
+                }
+                None => ClaimsJson::from_bytes(&record.facts.claims).map_err(unreadable_claims)?,
             };
             let successor = token.at(state.generation);
             core.grant(&successor, record, claims, rotation.decision.hands_out(), rotation.now)
@@ -132,21 +142,23 @@ impl Core {
         .await
     }
 
-    async fn rotate(&self, presented: &Presented) -> Result<Rotation, StoreError> {
-        match self.store.rotate(presented, &self.policy).await {
-            Ok(rotation) => Ok(rotation),
-            // The same attempt: if the first was carried out after all, this is its answer.
-            Err(_) => self.store.rotate(presented, &self.policy).await,
-        }
-    }
-
     /// Asks the application about the claims, if the rule would grant a token now. `None` where it would not: then
     /// the rotation says so, with its consequences.
     async fn renew(self: &Arc<Self>, presented: &Presented) -> Result<Option<ClaimsJson>, SessionError> {
         let Some(record) = self.answered(presented).await? else { return Ok(None) };
+        let facts = Arc::clone(&record.facts);
         let info = SessionInfo::new(record);
         match self.authenticator.renew(&info, info.claims()).await {
-            Ok(claims) => Ok(Some(claims)),
+            Ok(claims) => {
+                self.try_to_sign(
+                    &facts.subject,
+                    &facts.scopes,
+                    facts.client_id.as_deref(),
+                    facts.session_id,
+                    &claims,
+                )?;
+                Ok(Some(claims))
+            }
             Err(ErasedError::Authn(AuthnError::Refused)) => {
                 let why = "the application refused to renew it";
                 Arc::clone(self).end(presented.subject, presented.session_id, why).await?;
@@ -162,12 +174,38 @@ impl Core {
 
     /// The record, if a refresh with this token would be answered now (rows 3 to 6 of the rule). Changes nothing.
     pub(super) async fn answered(&self, presented: &Presented) -> Result<Option<Record>, StoreError> {
-        let Some(record) = self.store.get(&presented.subject, &presented.session_id).await? else {
+        let Some((record, now)) = self.find(&presented.subject, &presented.session_id).await? else {
             return Ok(None);
         };
-        let now = self.store.now().await?;
         let decision = decide(Some(&record), presented, &self.policy, now);
         Ok(decision.state().is_some().then_some(record))
+    }
+
+    /// A session that has neither ended nor expired.
+    pub(super) async fn live(
+        &self,
+        subject: &SubjectDigest,
+        session_id: &SessionId,
+    ) -> Result<Option<Record>, StoreError> {
+        let found = self.find(subject, session_id).await?;
+        Ok(found.and_then(|(record, now)| (!record.is_expired(now)).then_some(record)))
+    }
+
+    /// Whether a token is of a session that has neither ended nor expired.
+    pub(super) async fn is_live(&self, token: &RefreshToken) -> Result<bool, StoreError> {
+        let record = self.live(&token.subject, &token.session_id).await?;
+        Ok(record.is_some_and(|record| record.facts.secret_digest == token.secret_digest()))
+    }
+
+    async fn find(
+        &self,
+        subject: &SubjectDigest,
+        session_id: &SessionId,
+    ) -> Result<Option<(Record, Timestamp)>, StoreError> {
+        match twice(|| self.store.get(subject, session_id)).await? {
+            Some(record) => Ok(Some((record, twice(|| self.store.now()).await?))),
+            None => Ok(None),
+        }
     }
 
     fn grant(
@@ -183,13 +221,14 @@ impl Core {
         if self.issuer.now() >= facts.absolute_expires_at {
             return Err(SessionError::refused());
         }
-        let mut grant = AccessGrant::new(&facts.subject)
-            .with_scopes(&facts.scopes)
-            .with_session(facts.session_id.to_string(), token.generation)
-            .with_not_after(facts.absolute_expires_at);
-        if let Some(client_id) = &facts.client_id {
-            grant = grant.with_client_id(client_id);
-        }
+        let grant = access_grant(
+            &facts.subject,
+            &facts.scopes,
+            facts.client_id.as_deref(),
+            facts.session_id,
+            token.generation,
+        );
+        let grant = grant.with_not_after(facts.absolute_expires_at);
         Ok(Grant {
             access: self.issuer.issue_json(&grant, &user)?,
             user,
@@ -197,6 +236,20 @@ impl Core {
             keep_for: hands_out.then(|| record.expires_at().saturating_duration_since(now)),
             session_id: facts.session_id,
         })
+    }
+
+    /// Signs in vain, with the longest generation there is: what cannot be signed must not become a session, and must
+    /// not rotate one.
+    fn try_to_sign(
+        &self,
+        subject: &str,
+        scopes: &[String],
+        client_id: Option<&str>,
+        session_id: SessionId,
+        claims: &ClaimsJson,
+    ) -> Result<(), SessionError> {
+        self.issuer.issue_json(&access_grant(subject, scopes, client_id, session_id, u32::MAX), claims)?;
+        Ok(())
     }
 
     /// Ends the sessions that these tokens are of, whatever their generation. Says how many there were.
@@ -208,7 +261,7 @@ impl Core {
             let mut ended = 0;
             for token in tokens {
                 let proof = token.secret_digest();
-                if core.store.revoke(&token.subject, &token.session_id, Some(&proof)).await? {
+                if twice(|| core.store.revoke(&token.subject, &token.session_id, Some(&proof))).await? {
                     events::ended(token.session_id, "logout");
                     ended += 1;
                 }
@@ -225,7 +278,7 @@ impl Core {
         why: &'static str,
     ) -> Result<bool, SessionError> {
         self.finish(move |core| async move {
-            let ended = core.store.revoke(&subject, &session_id, None).await?;
+            let ended = twice(|| core.store.revoke(&subject, &session_id, None)).await?;
             if ended {
                 events::ended(session_id, why);
             }
@@ -241,7 +294,7 @@ impl Core {
     ) -> Result<u64, SessionError> {
         self.finish(move |core| async move {
             let digest = SubjectDigest::of(&subject);
-            let ended = core.store.revoke_subject(&digest, except.as_ref(), &core.policy).await?;
+            let ended = twice(|| core.store.revoke_subject(&digest, except.as_ref(), &core.policy)).await?;
             events::ended_all(&subject, ended);
             Ok(ended)
         })
@@ -249,7 +302,8 @@ impl Core {
     }
 
     pub(super) async fn list(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionError> {
-        let records = self.store.list(&SubjectDigest::of(subject)).await?;
+        let subject = SubjectDigest::of(subject);
+        let records = twice(|| self.store.list(&subject)).await?;
         Ok(records.into_iter().map(SessionInfo::new).collect())
     }
 
@@ -268,14 +322,40 @@ impl Core {
     }
 }
 
-fn stored_claims(record: &Record) -> Result<ClaimsJson, SessionError> {
-    ClaimsJson::from_bytes(&record.facts.claims).map_err(unreadable_claims)
+/// Asks the store once more when it failed: a connection that broke is the most frequent fault, and the next one works.
+pub(super) async fn twice<T, F>(mut ask: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    match ask().await {
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            events::retried(&error);
+            ask().await
+        }
+    }
 }
 
-/// The session is kept: a deployment that can read its claims can still serve it.
-fn unreadable_claims(error: crate::token::TokenError) -> SessionError {
+fn access_grant(
+    subject: &str,
+    scopes: &[String],
+    client_id: Option<&str>,
+    session_id: SessionId,
+    generation: u32,
+) -> AccessGrant {
+    let grant =
+        AccessGrant::new(subject).with_scopes(scopes).with_session(session_id.to_string(), generation);
+    match client_id {
+        Some(client_id) => grant.with_client_id(client_id),
+        None => grant,
+    }
+}
+
+/// A fault of the deployment, not of the session, which is kept.
+fn unreadable_claims(error: TokenError) -> SessionError {
     events::fault("the claims that a session was opened with do not read as the application's type", &error);
-    SessionError::refused().with_source(error)
+    SessionError::new(SessionErrorKind::InvalidIdentity, "the stored claims cannot be read")
+        .with_source(error)
 }
 
 fn no_randomness(error: crate::secret::NoRandomness) -> SessionError {

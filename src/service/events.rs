@@ -74,6 +74,11 @@ pub(super) fn refused(route: &'static str, reason: &'static str) {
     tracing::info!(name: "refused", target: "tower_jwt_auth::service", route, reason, "a request was refused");
 }
 
+/// The store failed once, and is asked again within the request.
+pub(super) fn retried(error: &(dyn Error + 'static)) {
+    tracing::warn!(name: "retried", target: "tower_jwt_auth::service", what = "store", error, "the store is asked again");
+}
+
 /// Something outside did not work: the answer is 503.
 pub(super) fn unavailable(what: &'static str, error: &(dyn Error + 'static)) {
     tracing::error!(name: "unavailable", target: "tower_jwt_auth::service", what, error, "answered with 503");

@@ -11,7 +11,7 @@ use crate::reject::{Protocol, Rejection, RejectionKind};
 use crate::service::answer::{self, Answer};
 use crate::service::authenticator::{AuthnError, ErasedError};
 use crate::service::body::Unread;
-use crate::service::core::{Core, Grant};
+use crate::service::core::{Core, Grant, twice};
 use crate::service::csrf::{self, CrossSite};
 use crate::service::error::SessionError;
 use crate::service::events;
@@ -130,7 +130,7 @@ async fn login(
 ) -> Result<Answer, Refusal> {
     let client = ClientInfo::of(parts);
     // Before the credentials are checked: if all sessions of the subject are ended meanwhile, this login loses.
-    let began = core.store.now().await?;
+    let began = twice(|| core.store.now()).await?;
     let identity = match core.authenticator.login(body, &client).await {
         Ok(identity) => identity,
         Err(ErasedError::NotCredentials) => return Err(refuse(answer::invalid_request())),
@@ -143,13 +143,14 @@ async fn login(
         }
         Err(ErasedError::Claims(error)) => return Err(error.into()),
     };
-    let identity = identity.with_authenticated_at(began);
+    let checked_at = identity.authenticated_at.map_or(began, |moment| moment.min(began));
+    let identity = identity.with_authenticated_at(checked_at);
     let grant = Arc::clone(&core).open(identity, client, tokens).await?;
     Ok(answer::granted(&grant, set_cookie(&core, &grant)))
 }
 
 async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>) -> Result<Answer, Refusal> {
-    let token = single(tokens, "refresh")?.ok_or_else(|| {
+    let token = single(&core, tokens, "refresh").await?.ok_or_else(|| {
         events::refused("refresh", "no_token");
         refuse(answer::invalid_grant(&core.challenge))
     })?;
@@ -183,14 +184,17 @@ async fn logout_many(
         Err(BearerRefusal::Rejected(rejection))
             if rejection.kind() == RejectionKind::Missing && carries_cookie =>
         {
-            cookie_owner(&core, tokens).await?
+            cookie_owner(&core, tokens.clone()).await?
         }
         Err(BearerRefusal::Rejected(rejection)) => return Err(refuse(rejected(rejection))),
         Err(BearerRefusal::Session(error)) => return Err(error.into()),
     };
     let except = if keep == Keep::Own { owner.session_id } else { None };
+    // The cookie of somebody else, who is still logged in, stays.
+    let subject = SubjectDigest::of(&owner.subject);
+    let own_cookie = carries_cookie && tokens.iter().all(|token| token.subject == subject);
     Arc::clone(&core).end_all(owner.subject, except).await?;
-    let clear = keep == Keep::None && carries_cookie;
+    let clear = keep == Keep::None && own_cookie;
     Ok(answer::done(if clear { core.cookie.clear() } else { None }))
 }
 
@@ -243,24 +247,37 @@ async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal
     let ended = || reject(RejectionKind::InvalidToken, "session_ended");
     let session_id = sid.parse().map_err(|_| ended())?;
     let unavailable = |error| BearerRefusal::Session(SessionError::from(error));
-    let record = core.store.get(&SubjectDigest::of(&subject), &session_id).await.map_err(unavailable)?;
-    let now = core.store.now().await.map_err(unavailable)?;
-    match record {
-        Some(record) if !record.is_expired(now) => Ok(Owner { subject, session_id: Some(session_id) }),
-        _ => Err(ended()),
-    }
+    let live = core.live(&SubjectDigest::of(&subject), &session_id).await.map_err(unavailable)?;
+    if live.is_some() { Ok(Owner { subject, session_id: Some(session_id) }) } else { Err(ended()) }
 }
 
 async fn cookie_owner(core: &Core, tokens: Vec<RefreshToken>) -> Result<Owner, Refusal> {
     let dead = || refuse(answer::invalid_grant(&core.challenge));
-    let token = single(tokens, "logout")?.ok_or_else(dead)?;
+    let token = single(core, tokens, "logout").await?.ok_or_else(dead)?;
     let attempt = Attempt::random().map_err(|error| SessionError::unavailable("random bytes", error))?;
     let record = core.answered(&token.present(attempt)).await?.ok_or_else(dead)?;
     Ok(Owner { subject: record.facts.subject.clone(), session_id: Some(record.facts.session_id) })
 }
 
-/// The one session that the cookies name. Several: no order of them means anything, so none counts.
-fn single(mut tokens: Vec<RefreshToken>, route: &'static str) -> Result<Option<RefreshToken>, Refusal> {
+/// More sessions in the cookies of one request are nobody's doing but an attacker's: none is looked up.
+const MAX_SESSIONS: usize = 8;
+
+/// The one session that the cookies name. Of several, those that have ended do not count; if more than one is left, no
+/// order of them means anything, so none counts.
+async fn single(
+    core: &Core,
+    mut tokens: Vec<RefreshToken>,
+    route: &'static str,
+) -> Result<Option<RefreshToken>, Refusal> {
+    if tokens.len() > 1 && tokens.len() <= MAX_SESSIONS {
+        let mut live = Vec::new();
+        for token in tokens {
+            if core.is_live(&token).await? {
+                live.push(token);
+            }
+        }
+        tokens = live;
+    }
     if tokens.len() > 1 {
         events::refused(route, "several_sessions");
         return Err(refuse(answer::invalid_request()));

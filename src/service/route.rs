@@ -25,18 +25,23 @@ impl Route {
     /// Finds the route with or without the mount point before it, so that the service works below `nest_service`,
     /// which strips it, and as a service of its own.
     pub(super) fn find(mount: &str, path: &str, method: &Method) -> Result<Self, NoRoute> {
-        let below = match path.strip_prefix(mount) {
-            Some(rest) if rest.starts_with('/') => rest,
-            _ => path,
-        };
-        let (route, allow) = match below {
+        let below = path.strip_prefix(mount).filter(|rest| rest.starts_with('/'));
+        match below.map(|below| Self::at(below, method)) {
+            // The mount point may have the name of a route, and be stripped already.
+            None | Some(Err(NoRoute::NotFound)) => Self::at(path, method),
+            Some(found) => found,
+        }
+    }
+
+    fn at(path: &str, method: &Method) -> Result<Self, NoRoute> {
+        let (route, allow) = match path {
             "/login" => (Self::Login, "POST"),
             "/refresh" => (Self::Refresh, "POST"),
             "/logout" => (Self::Logout, "POST"),
             "/logout/all" => (Self::LogoutAll, "POST"),
             "/logout/others" => (Self::LogoutOthers, "POST"),
             "/sessions" => (Self::Sessions, "GET"),
-            _ => match below.strip_prefix("/sessions/") {
+            _ => match path.strip_prefix("/sessions/") {
                 Some(id) if !id.is_empty() && !id.contains('/') => (Self::Session(id.to_owned()), "DELETE"),
                 _ => return Err(NoRoute::NotFound),
             },

@@ -1,6 +1,7 @@
 //! The examples as running programs: found where cargo built them, ended when dropped.
 
-#![allow(dead_code)] // Each test file uses a part of it.
+// Each test file compiles its own copy of this module and uses a part of it; a helper that fails fails its test.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::env;
 use std::fmt::Display;
