@@ -33,7 +33,7 @@
 //!     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
 //!     .service(service_fn(async |request: Request<Full<Bytes>>| {
 //!         let user = Verified::<NoClaims>::of(request.extensions()).expect("the layer ran");
-//!         Ok::<_, std::convert::Infallible>(Response::new(Full::from(user.subject().to_owned())))
+//!         Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from(user.subject().to_owned())))
 //!     }));
 //!
 //! let refused = service.clone().oneshot(Request::new(Full::default())).await?;
