@@ -55,6 +55,22 @@ impl<C: Send + Sync + 'static> Verified<C> {
     /// `None` when no bearer layer ran, when it let the request pass without a good token, or when it reads other
     /// claims than `C`.
     pub fn of(extensions: &Extensions) -> Option<Self> {
-        AuthContext::of(extensions)?.verified()?.downcast()
+        let Some(context) = AuthContext::of(extensions) else {
+            tracing::warn!(
+                name: "no_bearer_layer", target: "tower_jwt_auth::bearer",
+                "a verified token was asked for, but no bearer layer ran: put `JwtAuthLayer` around this service"
+            );
+            return None;
+        };
+        let verified = context.verified()?;
+        let found = verified.downcast();
+        if found.is_none() {
+            tracing::warn!(
+                name: "other_claims", target: "tower_jwt_auth::bearer",
+                asked = std::any::type_name::<C>(), layer = verified.claims_type(),
+                "a verified token was asked for with other claims than the bearer layer reads"
+            );
+        }
+        found
     }
 }

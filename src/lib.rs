@@ -76,17 +76,20 @@
 //!
 //! # Events
 //!
-//! `tracing` events with these targets and names, stable; none holds a token, a key or a secret.
+//! `tracing` events with these targets and names, stable; none holds a token, a key or a secret. (A formatter may print
+//! the message of an event and not its name.)
 //!
 //! | target | name | level | fields |
 //! |---|---|---|---|
-//! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason` |
+//! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason`: `missing`, `malformed_credential`, `repeated_credential` or a [`TokenErrorKind`] |
+//! | | `application_claims` | warn | `claims`, `detail` |
+//! | | `no_bearer_layer`, `other_claims` | warn | `asked`, `layer` |
 //! | `tower_jwt_auth::session` | `opened`, `ended`, `evicted` | info | `session`, `why` |
 //! | | `ended_all` | info | `subject`, `sessions` |
 //! | | `rotated`, `reissued`, `expired`, `unknown` | info | `session`, `generation` |
 //! | | `current` | debug | `session` |
 //! | | `recovered`, `superseded`, `reused`, `mismatch` | warn | `session`, `subject` |
-//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason` |
+//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason`: `body`, `credentials`, `no_origin`, `origin`, `sec_fetch_site`, `no_token`, `several_sessions`, `revoked_meanwhile`, `session_ended`, or as in `rejected`; `detail`, `origin` |
 //! | | `retried` | warn | `what`, `error` |
 //! | | `unavailable`, `fault` | error | `what`, `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |

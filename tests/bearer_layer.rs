@@ -647,3 +647,39 @@ async fn the_credential_is_marked_sensitive_for_layers_further_in() {
     let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
     assert!(text.contains("authorization") && !text.contains(&token), "{text}");
 }
+
+#[tokio::test]
+async fn the_mode_says_what_becomes_of_requests_without_a_good_token() {
+    let outcomes = |layer: Layer_| async move {
+        let mut seen = Vec::new();
+        for request in [good(), anonymous(), bearer("bad"), request(&["Bearer"])] {
+            let inner = service_fn(|request: Req| {
+                let outcome = match AuthContext::of(request.extensions()).unwrap().outcome() {
+                    Outcome::Verified(verified) => verified.registered().subject().to_owned(),
+                    Outcome::Anonymous => "anonymous".to_owned(),
+                    Outcome::Refused(rejection) => rejection.reason().to_owned(),
+                    _ => unreachable!(),
+                };
+                ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(outcome))))
+            });
+            let response: Response<ResponseBody<Full<Bytes>>> =
+                layer.layer(inner).oneshot(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            seen.push(if status == 200 {
+                String::from_utf8(body.to_vec()).unwrap()
+            } else {
+                status.to_string()
+            });
+        }
+        seen
+    };
+    assert_eq!(outcomes(layer()).await, [SUBJECT, "401", "401", "400"]);
+    assert_eq!(outcomes(layer().optional()).await, [SUBJECT, "anonymous", "401", "400"]);
+    assert_eq!(
+        outcomes(layer().observe()).await,
+        [SUBJECT, "anonymous", "malformed", "malformed_credential"]
+    );
+    let with_realm = layer().optional().with_realm("other").unwrap();
+    assert_eq!(outcomes(with_realm).await[1], "anonymous", "one setting keeps the others");
+}

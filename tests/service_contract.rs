@@ -146,6 +146,23 @@ async fn logout_ends_this_session_and_no_other() {
     world.refresh(&bob.refresh()).await.expect(200);
 }
 
+/// A client that keeps no cookie logs out with what it has.
+#[tokio::test]
+async fn logout_by_bearer_token_ends_the_session_of_the_token() {
+    let world = World::new();
+    let (one, two) = (world.login("ada").await, world.login("ada").await);
+    world.send(bare(Method::POST, "/auth/logout").bearer(&one.access())).await.expect(204);
+    world.refresh(&one.refresh()).await.refused(401, "invalid_grant");
+    world.send(bare(Method::GET, "/auth/sessions").bearer(&one.access())).await.refused(401, "invalid_token");
+    // A cookie goes before the bearer token, and ends its own session only.
+    let three = world.login("ada").await;
+    world.send(post("/auth/logout").cookie(&three.refresh()).bearer(&two.access())).await.expect(204);
+    world.refresh(&three.refresh()).await.refused(401, "invalid_grant");
+    world.refresh(&two.refresh()).await.expect(200);
+    // It is 204 whatever the token is.
+    world.send(bare(Method::POST, "/auth/logout").bearer("garbage")).await.expect(204);
+}
+
 /// What ends several sessions, by bearer token and by cookie.
 #[tokio::test]
 async fn logout_all_and_others() {

@@ -271,7 +271,16 @@ async fn refusals_outages_and_faults_are_named() {
     let mut all = capture.take();
     for (name, ask, status, route, reason) in [
         ("wrong password", post("/auth/login").json(&wrong), 401, "login", "credentials"),
-        ("cross-site", bare(Method::POST, "/auth/login").json(&wrong), 403, "cross_site", "no_origin"),
+        ("cross-site", bare(Method::POST, "/auth/login").json(&wrong), 403, "login", "no_origin"),
+        (
+            "a login that is none",
+            post("/auth/login").json(&serde_json::json!({"user": 7})),
+            400,
+            "login",
+            "body",
+        ),
+        ("another type", post("/auth/login").body("text/plain", "{}"), 415, "login", "body"),
+        ("a bearer that is none", post("/auth/logout").bearer("bad"), 204, "logout", "malformed"),
         ("no cookie", post("/auth/refresh"), 401, "refresh", "no_token"),
         ("two sessions", post("/auth/refresh").header("cookie", &two), 400, "refresh", "several_sessions"),
         ("two sessions", post("/auth/logout/all").header("cookie", &two), 400, "logout", "several_sessions"),

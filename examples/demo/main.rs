@@ -49,7 +49,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let settings = Settings::from_env()?;
-    let listener = TcpListener::bind(settings.address).await?;
+    let listener = TcpListener::bind(settings.address).await.map_err(|error| {
+        format!("cannot listen on {}: {error}; choose another with ADDR", settings.address)
+    })?;
     let address = listener.local_addr()?;
     let app = app(&settings, address)?;
 

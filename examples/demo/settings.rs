@@ -33,7 +33,7 @@ impl Settings {
         let retry =
             if retry.is_zero() { Retry::Strict } else { Retry::Within { retry, hold: retry * 2 / 3 } };
         Ok(Self {
-            address: read("ADDR")?.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
+            address: read("ADDR", "127.0.0.1:3000")?.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
             access_lifetime: seconds("ACCESS_TTL_SECS", 15 * 60)?,
             policy: SessionPolicy::default()
                 .with_retry(retry)
@@ -69,12 +69,15 @@ fn seconds(name: &str, default: u64) -> Result<Duration, String> {
 }
 
 fn number(name: &str, default: u64) -> Result<u64, String> {
-    Ok(read(name)?.unwrap_or(default))
+    Ok(read(name, "a whole number")?.unwrap_or(default))
 }
 
-fn read<T: FromStr>(name: &str) -> Result<Option<T>, String> {
+fn read<T: FromStr>(name: &str, form: &str) -> Result<Option<T>, String> {
     match env::var(name) {
-        Ok(text) => text.parse().map(Some).map_err(|_| format!("{name} is not understood: {text:?}")),
+        Ok(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|_| format!("{name} is not understood: {text:?} is not of the form {form}")),
         Err(_) => Ok(None),
     }
 }

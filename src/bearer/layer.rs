@@ -20,12 +20,36 @@ pub struct JwtAuthLayer<C> {
 pub(super) struct Settings<C> {
     pub(super) verifier: Verifier<C>,
     pub(super) challenge: Arc<Challenge>,
+    pub(super) mode: Mode,
+}
+
+/// What becomes of requests without a good token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// All are refused.
+    Required,
+    /// Those without a token pass, those with a bad one are refused.
+    Optional,
+    /// All pass.
+    Observe,
 }
 
 impl<C> JwtAuthLayer<C> {
     /// A layer that accepts what this verifier accepts. The realm of its challenges is `api`.
     pub fn new(verifier: Verifier<C>) -> Self {
-        Self { settings: Arc::new(Settings { verifier, challenge: Arc::new(Challenge::standard()) }) }
+        let challenge = Arc::new(Challenge::standard());
+        Self { settings: Arc::new(Settings { verifier, challenge, mode: Mode::Required }) }
+    }
+
+    /// Lets requests without a token pass, as [`Outcome::Anonymous`](crate::Outcome::Anonymous). A bad token is refused.
+    pub fn optional(self) -> Self {
+        self.with(|settings| settings.mode = Mode::Optional)
+    }
+
+    /// Lets all requests pass; what was found is in the [`AuthContext`](crate::AuthContext). For services that decide
+    /// themselves, and for a look at what a layer would refuse before it does.
+    pub fn observe(self) -> Self {
+        self.with(|settings| settings.mode = Mode::Observe)
     }
 
     /// Replaces the realm of the challenges.
@@ -35,7 +59,15 @@ impl<C> JwtAuthLayer<C> {
     /// The text is empty, or has other characters than printable ASCII without quote and backslash.
     pub fn with_realm(self, realm: &str) -> Result<Self, ConfigError> {
         let challenge = Arc::new(Challenge::new(realm)?);
-        Ok(Self { settings: Arc::new(Settings { verifier: self.settings.verifier.clone(), challenge }) })
+        Ok(self.with(|settings| settings.challenge = challenge))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Settings<C>)) -> Self {
+        let Settings { verifier, challenge, mode } = &*self.settings;
+        let (verifier, challenge, mode) = (verifier.clone(), Arc::clone(challenge), *mode);
+        let mut settings = Settings { verifier, challenge, mode };
+        change(&mut settings);
+        Self { settings: Arc::new(settings) }
     }
 }
 

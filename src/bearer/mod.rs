@@ -8,6 +8,8 @@
 //! 4. one [`AuthContext`](crate::AuthContext) into the request's extensions, the credential marked sensitive for layers
 //!    that print headers, and the inner service is called.
 //!
+//! [`JwtAuthLayer::optional`] lets requests without a token pass, [`JwtAuthLayer::observe`] all of them.
+//!
 //! A refused request never reaches the inner service. The inner service needs no `Clone`, is called in place, and its
 //! error type is left alone; nothing is boxed and nothing awaited on the way.
 //!

@@ -9,11 +9,11 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::bearer::future::ResponseFuture;
-use crate::bearer::layer::Settings;
+use crate::bearer::layer::{Mode, Settings};
 use crate::context::{AuthContext, Outcome};
 use crate::extract::bearer;
 use crate::reject::{Protocol, Rejection, RejectionKind, ResponseBody};
-use crate::token::ReadClaims;
+use crate::token::{AnyVerified, ReadClaims, TokenErrorKind, Verified};
 
 /// A service behind a check of bearer tokens. Made by [`JwtAuthLayer`](crate::JwtAuthLayer).
 pub struct JwtAuth<S, C> {
@@ -40,26 +40,41 @@ impl<S, C> JwtAuth<S, C> {
 impl<S, C: ReadClaims> JwtAuth<S, C> {
     /// The whole decision over a request: puts the context into its extensions, or says why not.
     fn check<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
-        let Settings { verifier, challenge } = &*self.settings;
-        // Read only when refusing.
-        let protocol = |request: &Request<B>| Protocol::of(request.method(), request.headers());
-        let token = match bearer(request.headers(), verifier.max_token_bytes()) {
-            Ok(Some(token)) => token,
-            Ok(None) => {
-                return Err(Rejection::new(RejectionKind::Missing, "missing", protocol(request), challenge));
-            }
-            Err(bad) => return Err(Rejection::of_credential(bad, protocol(request), challenge)),
+        let outcome = match self.verify(request) {
+            Ok(verified) => Outcome::Verified(verified),
+            Err(rejection) => match (self.settings.mode, rejection.kind()) {
+                (Mode::Optional | Mode::Observe, RejectionKind::Missing) => Outcome::Anonymous,
+                (Mode::Observe, _) => Outcome::Refused(rejection),
+                (Mode::Required | Mode::Optional, _) => return Err(rejection),
+            },
         };
-        let verified = verifier
-            .verify(token)
-            .map_err(|error| Rejection::of_token(&error, protocol(request), challenge))?;
+        request.extensions_mut().insert(AuthContext::new(outcome));
         if let Some(credential) = request.headers_mut().get_mut(AUTHORIZATION) {
             // Layers further in that print headers leave it out.
             credential.set_sensitive(true);
         }
-        let context = AuthContext::new(Outcome::Verified(verified.erase()));
-        request.extensions_mut().insert(context);
         Ok(())
+    }
+
+    fn verify<B>(&self, request: &Request<B>) -> Result<AnyVerified, Rejection> {
+        let Settings { verifier, challenge, .. } = &*self.settings;
+        // Read only when refusing.
+        let protocol = || Protocol::of(request.method(), request.headers());
+        match bearer(request.headers(), verifier.max_token_bytes()) {
+            Ok(Some(token)) => verifier.verify(token).map(Verified::erase).map_err(|error| {
+                if error.kind() == TokenErrorKind::ApplicationClaims {
+                    // The token is good: its issuer and this service do not agree on the claims.
+                    tracing::warn!(
+                        name: "application_claims", target: "tower_jwt_auth::bearer",
+                        claims = std::any::type_name::<C>(), detail = error.describe(),
+                        "the claims of a good token do not read as the type of the layer"
+                    );
+                }
+                Rejection::of_token(&error, protocol(), challenge)
+            }),
+            Ok(None) => Err(Rejection::new(RejectionKind::Missing, "missing", protocol(), challenge)),
+            Err(bad) => Err(Rejection::of_credential(bad, protocol(), challenge)),
+        }
     }
 }
 

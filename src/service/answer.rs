@@ -83,6 +83,14 @@ pub(super) fn invalid_request() -> Answer {
     json_response(StatusCode::BAD_REQUEST, "invalid_request", "the request is malformed")
 }
 
+pub(super) fn bad_body() -> Answer {
+    json_response(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        "the body is not the JSON that is expected here",
+    )
+}
+
 /// One answer to every refresh token that is not good, so that it tells nothing about why.
 pub(super) fn invalid_grant(challenge: &Challenge) -> Answer {
     unauthorized("invalid_grant", "the session has ended, log in again", challenge)
@@ -99,8 +107,14 @@ fn unauthorized(error: &str, description: &str, challenge: &Challenge) -> Answer
     answer
 }
 
-pub(super) fn cross_site() -> Answer {
-    json_response(StatusCode::FORBIDDEN, "cross_site", "the request comes from another site")
+/// `unknown`: nothing tells where the request comes from.
+pub(super) fn cross_site(unknown: bool) -> Answer {
+    let description = if unknown {
+        "no Origin header; a client that is no browser sends X-Session-Request: 1"
+    } else {
+        "the request comes from another site"
+    };
+    json_response(StatusCode::FORBIDDEN, "cross_site", description)
 }
 
 pub(super) fn not_found() -> Answer {

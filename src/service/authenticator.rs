@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
 use crate::session::{ClientInfo, Record, SessionId};
-use crate::token::{Claims, ClaimsJson, TokenError};
+use crate::token::{Claims, ClaimsJson, TokenError, describe};
 
 /// Who may log in, and what their access tokens say. Implement it with `async fn`.
 ///
@@ -323,8 +323,8 @@ pub(super) type ErasedIdentity = Identity<ClaimsJson>;
 /// Why an erased authenticator did not say yes.
 #[derive(Debug)]
 pub(super) enum ErasedError {
-    /// The body is no JSON of the credentials type.
-    NotCredentials,
+    /// The body is no JSON of the credentials type; what is wrong with it, without its values.
+    NotCredentials(String),
     Authn(AuthnError),
     /// The claims cannot be put into a token, or were stored in a form that no longer reads.
     Claims(TokenError),
@@ -357,7 +357,8 @@ impl<A: Authenticator> DynAuthenticator for A {
         client: &'a ClientInfo,
     ) -> BoxFuture<'a, Result<ErasedIdentity, ErasedError>> {
         Box::pin(async move {
-            let credentials = serde_json::from_slice(body).map_err(|_| ErasedError::NotCredentials)?;
+            let credentials = serde_json::from_slice(body)
+                .map_err(|error| ErasedError::NotCredentials(describe(&error)))?;
             let identity = self.authenticate(credentials, client).await.map_err(ErasedError::Authn)?;
             identity.erase().map_err(ErasedError::Claims)
         })

@@ -168,7 +168,7 @@ impl Core {
                 Err(SessionError::unavailable("authenticator", error))
             }
             Err(ErasedError::Claims(error)) => Err(unreadable_claims(error)),
-            Err(ErasedError::NotCredentials) => Err(SessionError::refused()),
+            Err(ErasedError::NotCredentials(_)) => Err(SessionError::refused()),
         }
     }
 

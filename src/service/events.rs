@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use http::HeaderValue;
+
 use crate::session::{Decision, Record, SessionId, Unknown};
 
 /// Which session a rotation was about, and what the rule said. What is "reported" by the rule is a warning.
@@ -72,6 +74,20 @@ pub(super) fn ended_all(subject: &str, sessions: u64) {
 /// A request that was answered with an error.
 pub(super) fn refused(route: &'static str, reason: &'static str) {
     tracing::info!(name: "refused", target: "tower_jwt_auth::service", route, reason, "a request was refused");
+}
+
+/// A body that is not what its route expects. The detail names fields, no values.
+pub(super) fn bad_body(route: &'static str, detail: &str) {
+    tracing::info!(name: "refused", target: "tower_jwt_auth::service", route, reason = "body", detail, "a body was refused");
+}
+
+/// A request that another site may have made.
+pub(super) fn cross_site(route: &'static str, reason: &'static str, origin: Option<&HeaderValue>) {
+    tracing::info!(
+        name: "refused", target: "tower_jwt_auth::service", route, reason, ?origin,
+        "a request was refused, as another site may have made it: an origin of one's own is named by `add_origin`, a \
+         client that is no browser sends `X-Session-Request: 1`"
+    );
 }
 
 /// The store failed once, and is asked again within the request.

@@ -5,8 +5,8 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /login`, JSON credentials | 200 `{"access_token","token_type","expires_in","user"}` and the refresh cookie; 401 `invalid_credentials` |
-//! | `POST /refresh`, cookie | 200 as a login; 401 `invalid_grant` |
-//! | `POST /logout`, cookie | 204, the session ended and the cookie cleared; also without a cookie, or with a dead one |
+//! | `POST /refresh`, cookie | 200 as a login, with a new cookie only where the token was rotated; 401 `invalid_grant` |
+//! | `POST /logout`, cookie or bearer token | 204, the session ended and the cookie cleared; also without either, or with a dead one |
 //! | `POST /logout/all`, `/logout/others`, bearer token or cookie | 204; all sessions of the subject, or all others, ended |
 //! | `GET /sessions`, bearer token | 200 `{"sessions":[..]}` |
 //! | `DELETE /sessions/{id}`, bearer token | 204; 404 for what is not the subject's own |
@@ -306,14 +306,14 @@ where
     };
     let rule = admitted.body_rule();
     if !roads::accepts(&rule, &parts, body.size_hint().lower() > 0) {
-        return answer::unsupported_media_type();
+        return admitted.unsupported_media_type();
     }
     let body = match rule {
         roads::BodyRule::Unread => Bytes::new(),
         _ => match body::read(body).await {
             Ok(body) if roads::accepts(&rule, &parts, !body.is_empty()) => body,
-            Ok(_) => return answer::unsupported_media_type(),
-            Err(unread) => return roads::unread(&unread),
+            Ok(_) => return admitted.unsupported_media_type(),
+            Err(unread) => return admitted.unread(&unread),
         },
     };
     roads::answer(core, admitted, parts, body).await

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use http::header::ORIGIN;
 use http::request::Parts;
 
 use crate::extract::bearer;
@@ -46,8 +47,8 @@ pub(super) fn admit(core: &Core, parts: &Parts) -> Result<Admitted, Box<Answer>>
         && route.is_unsafe()
         && (carries_cookie || route == Route::Login)
     {
-        events::refused("cross_site", why.as_str());
-        return Err(Box::new(answer::cross_site()));
+        events::cross_site(route.name(), why.as_str(), parts.headers.get(ORIGIN));
+        return Err(Box::new(answer::cross_site(why == CrossSite::Unknown)));
     }
     Ok(Admitted {
         route,
@@ -77,6 +78,24 @@ impl Admitted {
             Route::Sessions | Route::Session(_) => BodyRule::Unread,
         }
     }
+
+    pub(super) fn unsupported_media_type(&self) -> Answer {
+        events::bad_body(self.route.name(), "its content type is not application/json");
+        answer::unsupported_media_type()
+    }
+
+    pub(super) fn unread(&self, unread: &Unread) -> Answer {
+        match unread {
+            Unread::TooLarge => {
+                events::bad_body(self.route.name(), "it is longer than 16 KiB");
+                answer::body_too_large()
+            }
+            Unread::Broken => {
+                events::bad_body(self.route.name(), "it broke off");
+                answer::invalid_request()
+            }
+        }
+    }
 }
 
 /// Whether the body may be of this type, before it is read.
@@ -94,7 +113,7 @@ pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, bo
     let road = match route {
         Route::Login => login(core, tokens, &parts, &body).await,
         Route::Refresh => refresh(core, tokens).await,
-        Route::Logout => logout(core, tokens, may_clear_cookie).await,
+        Route::Logout => logout(core, tokens, may_clear_cookie, &parts).await,
         Route::LogoutAll => logout_many(core, tokens, carries_cookie, &parts, Keep::None).await,
         Route::LogoutOthers => logout_many(core, tokens, carries_cookie, &parts, Keep::Own).await,
         Route::Sessions => sessions(core, &parts).await,
@@ -133,7 +152,10 @@ async fn login(
     let began = twice(|| core.store.now()).await?;
     let identity = match core.authenticator.login(body, &client).await {
         Ok(identity) => identity,
-        Err(ErasedError::NotCredentials) => return Err(refuse(answer::invalid_request())),
+        Err(ErasedError::NotCredentials(detail)) => {
+            events::bad_body("login", &detail);
+            return Err(refuse(answer::bad_body()));
+        }
         Err(ErasedError::Authn(AuthnError::Refused)) => {
             events::refused("login", "credentials");
             return Err(refuse(answer::invalid_credentials(&core.challenge)));
@@ -158,8 +180,26 @@ async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>) -> Result<Answer, R
     Ok(answer::granted(&grant, set_cookie(&core, &grant)))
 }
 
-/// Ends every session whose token was presented: whoever holds one genuine token of a session may end it.
-async fn logout(core: Arc<Core>, tokens: Vec<RefreshToken>, clear: bool) -> Result<Answer, Refusal> {
+/// Ends every session whose token was presented: whoever holds one genuine token of a session may end it. A client
+/// that presents none but a bearer token ends the session of that. It is 204 in any case: nobody is told more.
+async fn logout(
+    core: Arc<Core>,
+    tokens: Vec<RefreshToken>,
+    clear: bool,
+    parts: &Parts,
+) -> Result<Answer, Refusal> {
+    if tokens.is_empty() {
+        match bearer_owner(&core, parts).await {
+            Ok(Owner { subject, session_id: Some(id) }) => {
+                Arc::clone(&core).end(SubjectDigest::of(&subject), id, "logout").await?;
+            }
+            Ok(_) => events::refused("logout", "no_session"),
+            // Nothing at all was presented: nothing is to be ended.
+            Err(BearerRefusal::Rejected(rejection)) if rejection.kind() == RejectionKind::Missing => {}
+            Err(BearerRefusal::Rejected(rejection)) => events::refused("logout", rejection.reason()),
+            Err(BearerRefusal::Session(error)) => return Err(error.into()),
+        }
+    }
     Arc::clone(&core).end_by_tokens(tokens).await?;
     Ok(answer::done(if clear { core.cookie.clear() } else { None }))
 }
@@ -294,12 +334,4 @@ fn rejected(rejection: Rejection) -> Answer {
 
 fn set_cookie(core: &Core, grant: &Grant) -> Option<HeaderValue> {
     core.cookie.set(grant.refresh_token(), grant.keep_for?)
-}
-
-/// The answer to credentials in a body that was not read, or of another type.
-pub(super) fn unread(error: &Unread) -> Answer {
-    match error {
-        Unread::TooLarge => answer::body_too_large(),
-        Unread::Broken => answer::invalid_request(),
-    }
 }

@@ -54,6 +54,18 @@ impl Route {
         }
     }
 
+    /// For events.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Refresh => "refresh",
+            Self::Logout => "logout",
+            Self::LogoutAll => "logout/all",
+            Self::LogoutOthers => "logout/others",
+            Self::Sessions | Self::Session(_) => "sessions",
+        }
+    }
+
     /// Whether a request that nobody asked for could do harm: whether the cross-site check applies.
     pub(super) fn is_unsafe(&self) -> bool {
         !matches!(self, Self::Sessions)

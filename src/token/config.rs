@@ -301,7 +301,10 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         );
     }
     if settings.audiences.iter().any(String::is_empty) {
-        return error(ConfigErrorKind::Audience, "an audience is empty");
+        return error(
+            ConfigErrorKind::Audience,
+            "an audience is empty: name the service that the tokens are for",
+        );
     }
     let longest = if settings.insecure_lifetime { Duration::from_secs(24 * 3600) } else { MAX_LIFETIME };
     if settings.lifetime < Duration::from_secs(1) || settings.lifetime > longest {

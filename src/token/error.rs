@@ -88,6 +88,14 @@ impl TokenError {
         Self { kind, detail: detail.into(), source: Some(Box::new(source)) }
     }
 
+    /// What was wrong in words, for a log: names of fields, no values.
+    pub(crate) fn describe(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{}: {}", self.detail, crate::token::json::describe(source)),
+            None => self.detail.to_string(),
+        }
+    }
+
     /// What was wrong.
     pub fn kind(&self) -> TokenErrorKind {
         self.kind

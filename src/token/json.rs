@@ -8,6 +8,17 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::clock::Timestamp;
 
+/// What is wrong with a JSON text, for a log: without the values that serde quotes, which may be a password.
+pub(crate) fn describe(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let names_a_field = ["missing field", "duplicate field"].iter().any(|start| text.starts_with(start));
+    if names_a_field {
+        return text;
+    }
+    let what = if error.is_data() { "a value of another type than expected" } else { "not JSON" };
+    format!("{what} at line {} column {}", error.line(), error.column())
+}
+
 /// A JSON string, borrowed from the input where it has no escapes. (serde's `Cow` always copies.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);

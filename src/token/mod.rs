@@ -59,6 +59,7 @@ pub use config::{HasAudience, HasIssuer, HasKey, Missing, Set, TokenConfig, Toke
 pub use error::{TokenError, TokenErrorKind};
 pub(crate) use issuer::is_scope;
 pub use issuer::{AccessGrant, AccessToken, Issuer};
+pub(crate) use json::describe;
 pub use key::{Algorithm, SigningKey, VerifyingKey};
 pub use verified::{AnyVerified, Registered, Verified};
 pub use verifier::Verifier;
