@@ -1,16 +1,19 @@
 //! [`AuthContext`]: the one thing that the bearer layer puts into a request's extensions.
 
+use std::sync::Arc;
+
 use http::Extensions;
 
-use crate::reject::Rejection;
+use crate::reject::{Challenge, Rejection};
 use crate::token::{AnyVerified, Verified};
 
-/// What the bearer layer found out about a request. Cheap to clone.
+/// What the bearer layer found out about a request, and how layers behind it are to refuse. Cheap to clone.
 ///
 /// Most code asks for [`Verified::<C>::of(extensions)`](Verified::of) instead.
 #[derive(Debug, Clone)]
 pub struct AuthContext {
     outcome: Outcome,
+    challenge: Arc<Challenge>,
 }
 
 /// What the bearer layer found.
@@ -26,8 +29,8 @@ pub enum Outcome {
 }
 
 impl AuthContext {
-    pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { outcome }
+    pub(crate) fn new(outcome: Outcome, challenge: Arc<Challenge>) -> Self {
+        Self { outcome, challenge }
     }
 
     /// The context that a bearer layer left.
@@ -38,6 +41,11 @@ impl AuthContext {
     /// What the bearer layer found.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
+    }
+
+    /// The challenges of the bearer layer's realm.
+    pub(crate) fn challenge(&self) -> &Arc<Challenge> {
+        &self.challenge
     }
 
     /// The token, if there is a good one.

@@ -60,7 +60,7 @@
 //! # What is checked
 //!
 //! The rules stand in order in the documentation of the modules that hold them: [`token`] (an access token),
-//! [`bearer`] (a request), [`service`] (login, refresh, logout), [`session`] (rotation).
+//! [`bearer`] (a request), [`authorize`] (scopes), [`service`] (login, refresh, logout), [`session`] (rotation).
 //!
 //! # Features
 //!
@@ -72,7 +72,8 @@
 //! | `rust-crypto` | | signatures in pure Rust |
 //! | `moka` | yes | [`MokaStore`], sessions in the memory of one process |
 //!
-//! Without a backend everything compiles, and keys cannot be made: the error says which feature to enable.
+//! Without a backend everything compiles, and one is given as an argument: [`Crypto`]. Whatever other crates of the tree
+//! switch on in `jsonwebtoken`, the backend is the one that is named here.
 //!
 //! # Events
 //!
@@ -81,6 +82,8 @@
 //!
 //! | target | name | level | fields |
 //! |---|---|---|---|
+//! | `tower_jwt_auth::authorize` | `rejected` | info; error for a fault of the wiring | `reason` |
+//! | `tower_jwt_auth::keys` | `key_skipped` | warn | `position`, `kid`, `reason` |
 //! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason`: `missing`, `malformed_credential`, `repeated_credential` or a [`TokenErrorKind`] |
 //! | | `application_claims` | warn | `claims`, `detail` |
 //! | | `no_bearer_layer`, `other_claims` | warn | `asked`, `layer` |
@@ -94,6 +97,7 @@
 //! | | `unavailable`, `fault` | error | `what`, `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 
+pub mod authorize;
 pub mod bearer;
 mod clock;
 mod context;
@@ -109,12 +113,14 @@ pub mod token;
 mod url;
 
 #[doc(no_inline)]
-pub use bearer::{JwtAuth, JwtAuthLayer, ResponseFuture};
+pub use authorize::{RequireScope, RequireScopeLayer};
+#[doc(no_inline)]
+pub use bearer::{JwtAuth, JwtAuthLayer};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{AuthContext, Outcome};
 pub use cookie::{CookiePolicy, SameSite};
 pub use error::{ConfigError, ConfigErrorKind};
-pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody};
+pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 #[doc(no_inline)]
 pub use service::{
     AuthBody, AuthFuture, AuthService, AuthServiceBuilder, Authenticator, AuthnError, ClientAddress, Granted,
@@ -131,9 +137,10 @@ pub use store::{Creation, Rotation, SessionStore, StoreError, StoreErrorKind};
 pub use store::{MokaStore, MokaStoreBuilder};
 #[doc(no_inline)]
 pub use token::{
-    AccessGrant, AccessToken, Algorithm, AnyVerified, Claims, HasAudience, HasIssuer, HasKey, Issuer,
-    Missing, NoClaims, ReadClaims, Registered, Set, SigningKey, TokenConfig, TokenConfigBuilder, TokenError,
-    TokenErrorKind, Verified, Verifier, VerifyingKey,
+    AccessGrant, AccessToken, Algorithm, AnyVerified, Claims, Crypto, HasAudience, HasIssuer, HasKey, Issuer,
+    KeyForm, KeyRotation, KeyRotationStep, KeySet, KeySetHandle, Missing, NoClaims, ReadClaims, Registered,
+    Set, SigningKey, SkippedKey, TokenConfig, TokenConfigBuilder, TokenError, TokenErrorKind, Verified,
+    Verifier, VerifyingKey,
 };
 
 /// The program in the README compiles.

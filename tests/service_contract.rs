@@ -1,4 +1,5 @@
-//! The HTTP contract of the service, route by route. Body delivery and `jwks.json` are not there yet: 404.
+//! The HTTP contract of the service, route by route. Body delivery is not there yet: 404. `jwks.json` is in
+//! `service_jwks.rs`.
 
 #![cfg(feature = "moka")]
 // In helpers too: a test that cannot go on should stop.
@@ -345,7 +346,6 @@ async fn errors_of_route_method_and_body() {
         ("escaped", post("/auth/%6cogin"), 404, "not_found"),
         ("no session id", bare(Method::DELETE, "/auth/sessions/"), 404, "not_found"),
         ("revoke is not there yet", post("/auth/revoke"), 404, "not_found"),
-        ("jwks is not there yet", bare(Method::GET, "/auth/jwks.json"), 404, "not_found"),
         ("16 KiB and one byte", login(json(16 * 1024 + 1)), 413, "too_large"),
         (
             "a large body at refresh",

@@ -21,8 +21,9 @@ use support::tokens::{
 };
 use support::{HOUR, MINUTE, ManualClock};
 use tower_jwt_auth::{
-    AccessGrant, AccessToken, Algorithm, Claims, Clock, ConfigError, ConfigErrorKind, Issuer, NoClaims,
-    ReadClaims, SigningKey, Timestamp, TokenConfig, TokenError, TokenErrorKind, Verifier, VerifyingKey,
+    AccessGrant, AccessToken, Algorithm, Claims, Clock, ConfigError, ConfigErrorKind, Issuer, KeyForm,
+    NoClaims, ReadClaims, SigningKey, Timestamp, TokenConfig, TokenError, TokenErrorKind, Verifier,
+    VerifyingKey,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -459,14 +460,14 @@ fn keys_of_another_kind_are_refused() {
     const X25519: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEIPBAF7qzy5DD0LgYJekIy6yJuTowHt25RqMwhm4IkTxC\n-----END PRIVATE KEY-----\n";
     const X25519_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAt28lSl9/xVc+SkodotzevHsGq4+/Is5shWgDW1aRZEw=\n-----END PUBLIC KEY-----\n";
     let mut der = pkcs8(&[7; 32]);
-    assert!(SigningKey::ed25519_der(&der).is_ok());
+    assert!(SigningKey::read(Algorithm::EdDsa, KeyForm::Der(&der)).is_ok());
     // The last byte of the algorithm's identifier: X25519 for Ed25519.
     der[11] = 0x6e;
     for (row, error) in [
         ("private PEM", SigningKey::ed25519_pem(X25519).unwrap_err()),
         ("public PEM", VerifyingKey::ed25519_pem(X25519_PUBLIC).unwrap_err()),
-        ("private DER", SigningKey::ed25519_der(&der).unwrap_err()),
-        ("cut DER", SigningKey::ed25519_der(&pkcs8(&[7; 32])[..47]).unwrap_err()),
+        ("private DER", SigningKey::read(Algorithm::EdDsa, KeyForm::Der(&der)).unwrap_err()),
+        ("cut DER", SigningKey::read(Algorithm::EdDsa, KeyForm::Der(&pkcs8(&[7; 32])[..47])).unwrap_err()),
     ] {
         assert_eq!(error.kind(), ConfigErrorKind::Key, "{row}");
     }

@@ -8,11 +8,10 @@ use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::bearer::future::ResponseFuture;
 use crate::bearer::layer::{Mode, Settings};
 use crate::context::{AuthContext, Outcome};
 use crate::extract::bearer;
-use crate::reject::{Protocol, Rejection, RejectionKind, ResponseBody};
+use crate::reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 use crate::token::{AnyVerified, ReadClaims, TokenErrorKind, Verified};
 
 /// A service behind a check of bearer tokens. Made by [`JwtAuthLayer`](crate::JwtAuthLayer).
@@ -48,7 +47,7 @@ impl<S, C: ReadClaims> JwtAuth<S, C> {
                 (Mode::Required | Mode::Optional, _) => return Err(rejection),
             },
         };
-        request.extensions_mut().insert(AuthContext::new(outcome));
+        request.extensions_mut().insert(AuthContext::new(outcome, Arc::clone(&self.settings.challenge)));
         if let Some(credential) = request.headers_mut().get_mut(AUTHORIZATION) {
             // Layers further in that print headers leave it out.
             credential.set_sensitive(true);

@@ -5,9 +5,10 @@ use http::HeaderValue;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::reject::RejectionKind;
 
-/// The challenges of one realm, ready to be sent.
+/// The challenges of one realm. Those for tokens are ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Challenge {
+    realm: Box<str>,
     bare: HeaderValue,
     invalid_request: HeaderValue,
     invalid_token: HeaderValue,
@@ -21,19 +22,10 @@ impl Challenge {
             return Err(bad_realm());
         }
         let value = |kind: RejectionKind| {
-            let text = match kind.error_code() {
-                // Nothing was sent: no error (RFC 6750, section 3.1). A bare scheme would be no challenge.
-                None => format!(r#"Bearer realm="{realm}""#),
-                Some(error) => {
-                    format!(
-                        r#"Bearer realm="{realm}", error="{error}", error_description="{}""#,
-                        kind.description()
-                    )
-                }
-            };
-            HeaderValue::try_from(text).map_err(|error| bad_realm().with_source(error))
+            HeaderValue::try_from(text(realm, kind, None)).map_err(|error| bad_realm().with_source(error))
         };
         Ok(Self {
+            realm: realm.into(),
             bare: value(RejectionKind::Missing)?,
             invalid_request: value(RejectionKind::InvalidRequest)?,
             invalid_token: value(RejectionKind::InvalidToken)?,
@@ -43,6 +35,7 @@ impl Challenge {
     /// The realm where none is set.
     pub(crate) fn standard() -> Self {
         Self {
+            realm: "api".into(),
             bare: HeaderValue::from_static(r#"Bearer realm="api""#),
             invalid_request: HeaderValue::from_static(
                 r#"Bearer realm="api", error="invalid_request", error_description="the credentials are malformed""#,
@@ -53,13 +46,31 @@ impl Challenge {
         }
     }
 
-    pub(crate) fn bearer(&self, kind: RejectionKind) -> HeaderValue {
+    /// `scope` is of scope-tokens and spaces, which need no escape. A fault of the wiring has no challenge.
+    pub(crate) fn bearer(&self, kind: RejectionKind, scope: Option<&str>) -> Option<HeaderValue> {
         match kind {
-            RejectionKind::Missing => self.bare.clone(),
-            RejectionKind::InvalidRequest => self.invalid_request.clone(),
-            RejectionKind::InvalidToken => self.invalid_token.clone(),
+            RejectionKind::Missing => Some(self.bare.clone()),
+            RejectionKind::InvalidRequest => Some(self.invalid_request.clone()),
+            RejectionKind::InvalidToken => Some(self.invalid_token.clone()),
+            RejectionKind::InsufficientScope => HeaderValue::try_from(text(&self.realm, kind, scope)).ok(),
+            RejectionKind::NoBearerLayer => None,
         }
     }
+
+    /// The challenge to a request that brought no credentials.
+    pub(crate) fn bare(&self) -> HeaderValue {
+        self.bare.clone()
+    }
+}
+
+/// Each parameter once, as a quoted-string (RFC 6750, section 3).
+fn text(realm: &str, kind: RejectionKind, scope: Option<&str>) -> String {
+    // Always a realm: a bare scheme would be no challenge. No error where nothing was sent (section 3.1).
+    let error = kind.error_code().map_or_else(String::new, |error| {
+        format!(r#", error="{error}", error_description="{}""#, kind.description())
+    });
+    let scope = scope.map_or_else(String::new, |scope| format!(r#", scope="{scope}""#));
+    format!(r#"Bearer realm="{realm}"{error}{scope}"#)
 }
 
 fn bad_realm() -> ConfigError {
@@ -74,7 +85,7 @@ mod tests {
     fn the_standard_challenges_are_those_of_the_realm_api() {
         let (made, standard) = (Challenge::new("api").unwrap(), Challenge::standard());
         for kind in [RejectionKind::Missing, RejectionKind::InvalidRequest, RejectionKind::InvalidToken] {
-            assert_eq!(made.bearer(kind), standard.bearer(kind));
+            assert_eq!(made.bearer(kind, None), standard.bearer(kind, None));
         }
     }
 

@@ -16,6 +16,10 @@ pub(crate) fn response(protocol: Protocol, kind: RejectionKind) -> Response<Byte
     let status = match kind {
         // UNAUTHENTICATED
         RejectionKind::Missing | RejectionKind::InvalidRequest | RejectionKind::InvalidToken => "16",
+        // PERMISSION_DENIED
+        RejectionKind::InsufficientScope => "7",
+        // INTERNAL
+        RejectionKind::NoBearerLayer => "13",
     };
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();

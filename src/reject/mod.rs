@@ -5,12 +5,15 @@
 //! | [`Missing`](RejectionKind::Missing) | 401 | `Bearer realm=".."` | 16 |
 //! | [`InvalidRequest`](RejectionKind::InvalidRequest) | 400 | with `error="invalid_request"` | 16 |
 //! | [`InvalidToken`](RejectionKind::InvalidToken) | 401 | with `error="invalid_token"` | 16 |
+//! | [`InsufficientScope`](RejectionKind::InsufficientScope) | 403 | with `error="insufficient_scope"` and `scope` | 7 |
+//! | [`NoBearerLayer`](RejectionKind::NoBearerLayer) | 500 | | 13 |
 //!
 //! The client sees one of a few fixed texts. The reason in full is in the event `rejected`, and for outer layers in
 //! the response's extensions.
 
 mod body;
 mod challenge;
+mod future;
 mod grpc;
 mod json;
 
@@ -22,6 +25,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 
 pub use body::ResponseBody;
 pub(crate) use challenge::Challenge;
+pub use future::ResponseFuture;
 pub(crate) use json::{json_response, never_store};
 
 use crate::extract::BadCredential;
@@ -36,6 +40,7 @@ pub struct Rejection {
     protocol: Protocol,
     reason: &'static str,
     challenge: Arc<Challenge>,
+    scope: Option<Arc<str>>,
 }
 
 /// The classes of refusals.
@@ -48,6 +53,10 @@ pub enum RejectionKind {
     InvalidRequest,
     /// The token is not good: the one answer to each [`TokenErrorKind`] but the too long.
     InvalidToken,
+    /// The token is good, but lacks a scope.
+    InsufficientScope,
+    /// A fault of the wiring: no bearer layer ran before a layer that needs one.
+    NoBearerLayer,
 }
 
 impl RejectionKind {
@@ -57,6 +66,8 @@ impl RejectionKind {
             Self::Missing => None,
             Self::InvalidRequest => Some("invalid_request"),
             Self::InvalidToken => Some("invalid_token"),
+            Self::InsufficientScope => Some("insufficient_scope"),
+            Self::NoBearerLayer => Some("server_error"),
         }
     }
 
@@ -65,6 +76,8 @@ impl RejectionKind {
             Self::Missing => "an access token is required",
             Self::InvalidRequest => "the credentials are malformed",
             Self::InvalidToken => "the access token is not valid",
+            Self::InsufficientScope => "the access token lacks a scope",
+            Self::NoBearerLayer => "the service is not set up correctly",
         }
     }
 }
@@ -116,7 +129,7 @@ impl Rejection {
         protocol: Protocol,
         challenge: &Arc<Challenge>,
     ) -> Self {
-        Self { kind, protocol, reason, challenge: Arc::clone(challenge) }
+        Self { kind, protocol, reason, challenge: Arc::clone(challenge), scope: None }
     }
 
     pub(crate) fn of_credential(bad: BadCredential, protocol: Protocol, challenge: &Arc<Challenge>) -> Self {
@@ -129,6 +142,12 @@ impl Rejection {
             _ => RejectionKind::InvalidToken,
         };
         Self::new(kind, error.kind().as_str(), protocol, challenge)
+    }
+
+    /// The scopes that are needed, for the challenge.
+    pub(crate) fn with_scope(mut self, scope: Arc<str>) -> Self {
+        self.scope = Some(scope);
+        self
     }
 
     /// The class of the refusal.
@@ -152,6 +171,8 @@ impl Rejection {
         match self.kind {
             RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
             RejectionKind::Missing | RejectionKind::InvalidToken => StatusCode::UNAUTHORIZED,
+            RejectionKind::InsufficientScope => StatusCode::FORBIDDEN,
+            RejectionKind::NoBearerLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -161,7 +182,9 @@ impl Rejection {
             Protocol::Http => {
                 let error = self.kind.error_code().unwrap_or("unauthorized");
                 let mut response = json_response(self.status(), error, self.kind.description());
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, self.challenge.bearer(self.kind));
+                if let Some(challenge) = self.challenge.bearer(self.kind, self.scope.as_deref()) {
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                }
                 response
             }
             protocol => grpc::response(protocol, self.kind),

@@ -1,7 +1,9 @@
 //! The answers of the routes.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -9,11 +11,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Timestamp;
-use crate::reject::{Challenge, RejectionKind, json_response, never_store};
+use crate::reject::{Challenge, json_response, never_store};
 use crate::secret::ExposeSecret as _;
-use crate::service::authenticator::SessionInfo;
 use crate::service::core::Grant;
 use crate::service::error::SessionErrorKind;
+use crate::service::identity::SessionInfo;
 use crate::session::SessionId;
 
 pub(super) type Answer = Response<Bytes>;
@@ -68,6 +70,16 @@ pub(super) fn session_list(sessions: &[SessionInfo], current: Option<SessionId>)
     json(&Body { sessions: sessions.collect() })
 }
 
+/// 200 with the public keys (RFC 7517, section 8.5.2). They are no secret, and the same for everybody.
+pub(super) fn jwks(text: String) -> Answer {
+    let mut answer = Response::new(Bytes::from(text));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
 /// 204: done, nothing to say.
 pub(super) fn done(set_cookie: Option<HeaderValue>) -> Answer {
     let mut answer = Response::new(Bytes::new());
@@ -103,7 +115,7 @@ pub(super) fn invalid_credentials(challenge: &Challenge) -> Answer {
 
 fn unauthorized(error: &str, description: &str, challenge: &Challenge) -> Answer {
     let mut answer = json_response(StatusCode::UNAUTHORIZED, error, description);
-    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge.bearer(RejectionKind::Missing));
+    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge.bare());
     answer
 }
 

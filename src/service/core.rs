@@ -11,16 +11,19 @@ use crate::clock::Timestamp;
 use crate::cookie::CookieTemplate;
 use crate::reject::Challenge;
 use crate::secret::SecretString;
-use crate::service::authenticator::{AuthnError, DynAuthenticator, ErasedError, ErasedIdentity, SessionInfo};
+use crate::service::authenticator::{AuthnError, DynAuthenticator, ErasedError, ErasedIdentity};
 use crate::service::csrf::CsrfPolicy;
 use crate::service::error::{SessionError, SessionErrorKind};
 use crate::service::events;
+use crate::service::identity::SessionInfo;
 use crate::session::{
     Attempt, ClientInfo, NewSession, Presented, Record, RefreshCodec, RefreshToken, SessionId, SessionPolicy,
     SubjectDigest, decide,
 };
 use crate::store::{Creation, DynStore, StoreError};
-use crate::token::{AccessGrant, AccessToken, ClaimsJson, Issuer, NoClaims, TokenError, Verifier, is_scope};
+use crate::token::{
+    AccessGrant, AccessToken, ClaimsJson, Issuer, KeySetHandle, NoClaims, TokenError, Verifier, is_scope,
+};
 
 const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_CLAIMS_BYTES: usize = 4096;
@@ -29,6 +32,8 @@ const MAX_SCOPES_BYTES: usize = 1024;
 /// Everything behind an [`AuthService`](crate::AuthService); no type of the application is left in it.
 pub(super) struct Core {
     pub(super) issuer: Issuer,
+    /// For those who verify the tokens elsewhere.
+    pub(super) keys: KeySetHandle,
     /// For the routes that take a bearer token. They need no claims of the application.
     pub(super) verifier: Verifier<NoClaims>,
     pub(super) codec: RefreshCodec,

@@ -9,10 +9,10 @@ use http::{HeaderValue, Response};
 
 use crate::clock::Timestamp;
 use crate::service::answer;
-use crate::service::authenticator::{Identity, SessionInfo};
 use crate::service::core::{Core, Grant};
 use crate::service::error::SessionError;
 use crate::service::events;
+use crate::service::identity::{Identity, SessionInfo};
 use crate::session::{ClientInfo, SessionId, SubjectDigest};
 use crate::token::{AccessToken, Claims};
 

@@ -10,6 +10,7 @@
 //! | `POST /logout/all`, `/logout/others`, bearer token or cookie | 204; all sessions of the subject, or all others, ended |
 //! | `GET /sessions`, bearer token | 200 `{"sessions":[..]}` |
 //! | `DELETE /sessions/{id}`, bearer token | 204; 404 for what is not the subject's own |
+//! | `GET /jwks.json` | 200, the public keys of the access tokens as a JWK set, to be cached for five minutes |
 //!
 //! Each request goes this way, and ends at the first refusal:
 //!
@@ -19,7 +20,7 @@
 //! 4. the body, bounded at 16 KiB (413) and JSON where there is one (415);
 //! 5. the store. An outage is 503 `unavailable` with `Retry-After`: nothing is revoked, and the cookie stays.
 //!
-//! All answers are `Cache-Control: no-store`. No refusal sets or clears the cookie: a late answer to an old session
+//! All answers but the key set are `Cache-Control: no-store`. No refusal sets or clears the cookie: a late answer to an old session
 //! would wipe the cookie of the new one. A client that is no browser sends `X-Session-Request: 1`.
 //!
 //! ```
@@ -63,6 +64,7 @@ mod csrf;
 mod error;
 mod events;
 mod handle;
+mod identity;
 mod request;
 mod roads;
 mod route;
@@ -80,10 +82,11 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-pub use authenticator::{Authenticator, AuthnError, Identity, NoCredentials, NoLogin, SessionInfo};
+pub use authenticator::{Authenticator, AuthnError, NoCredentials, NoLogin};
 pub use body::AuthBody;
 pub use error::{SessionError, SessionErrorKind};
 pub use handle::{Granted, Sessions};
+pub use identity::{Identity, SessionInfo};
 pub use request::ClientAddress;
 
 use self::core::Core;
@@ -249,6 +252,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
         let challenge = self.realm.as_deref().map_or_else(|| Ok(Challenge::standard()), Challenge::new)?;
         let core = Core {
             issuer: Issuer::new(&self.config)?,
+            keys: self.config.keys().clone(),
             verifier: self.config.verifier(),
             codec: RefreshCodec::new(self.keys, self.config.issuer(), &self.name),
             store: self.store,

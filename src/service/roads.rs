@@ -75,7 +75,7 @@ impl Admitted {
         match self.route {
             Route::Login => BodyRule::Json,
             Route::Refresh | Route::Logout | Route::LogoutAll | Route::LogoutOthers => BodyRule::JsonOrNone,
-            Route::Sessions | Route::Session(_) => BodyRule::Unread,
+            Route::Sessions | Route::Session(_) | Route::Jwks => BodyRule::Unread,
         }
     }
 
@@ -117,6 +117,7 @@ pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, bo
         Route::LogoutAll => logout_many(core, tokens, carries_cookie, &parts, Keep::None).await,
         Route::LogoutOthers => logout_many(core, tokens, carries_cookie, &parts, Keep::Own).await,
         Route::Sessions => sessions(core, &parts).await,
+        Route::Jwks => Ok(answer::jwks(core.keys.load().to_jwks())),
         Route::Session(id) => end_session(core, &id, &parts).await,
     };
     road.unwrap_or_else(|refusal| match refusal {

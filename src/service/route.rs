@@ -12,6 +12,7 @@ pub(super) enum Route {
     LogoutOthers,
     Sessions,
     Session(String),
+    Jwks,
 }
 
 /// No route: the status, and what `Allow` names.
@@ -41,6 +42,7 @@ impl Route {
             "/logout/all" => (Self::LogoutAll, "POST"),
             "/logout/others" => (Self::LogoutOthers, "POST"),
             "/sessions" => (Self::Sessions, "GET"),
+            "/jwks.json" => (Self::Jwks, "GET"),
             _ => match path.strip_prefix("/sessions/") {
                 Some(id) if !id.is_empty() && !id.contains('/') => (Self::Session(id.to_owned()), "DELETE"),
                 _ => return Err(NoRoute::NotFound),
@@ -63,12 +65,13 @@ impl Route {
             Self::LogoutAll => "logout/all",
             Self::LogoutOthers => "logout/others",
             Self::Sessions | Self::Session(_) => "sessions",
+            Self::Jwks => "jwks.json",
         }
     }
 
     /// Whether a request that nobody asked for could do harm: whether the cross-site check applies.
     pub(super) fn is_unsafe(&self) -> bool {
-        !matches!(self, Self::Sessions)
+        !matches!(self, Self::Sessions | Self::Jwks)
     }
 }
 
@@ -96,6 +99,7 @@ mod tests {
             ("/login", Method::POST, Ok(Route::Login)),
             ("/auth/logout/all", Method::POST, Ok(Route::LogoutAll)),
             ("/auth/sessions", Method::GET, Ok(Route::Sessions)),
+            ("/auth/jwks.json", Method::GET, Ok(Route::Jwks)),
             ("/auth/sessions/x", Method::DELETE, Ok(Route::Session("x".into()))),
             ("/auth/sessions/", Method::DELETE, Err(NoRoute::NotFound)),
             ("/auth/sessions/x/y", Method::DELETE, Err(NoRoute::NotFound)),

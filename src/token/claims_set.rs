@@ -30,6 +30,24 @@ pub(crate) struct RawRegistered<'a> {
 }
 
 impl<'a> RawRegistered<'a> {
+    /// Whether the claim of this name was there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        RegisteredName::of(name).is_some_and(|name| match name {
+            RegisteredName::Iss => self.iss.is_some(),
+            RegisteredName::Sub => self.sub.is_some(),
+            RegisteredName::Aud => self.aud.is_some(),
+            RegisteredName::Exp => self.exp.is_some(),
+            RegisteredName::Nbf => self.nbf.is_some(),
+            RegisteredName::Iat => self.iat.is_some(),
+            RegisteredName::Jti => self.jti.is_some(),
+            RegisteredName::ClientId => self.client_id.is_some(),
+            RegisteredName::Scope => self.scope.is_some(),
+            RegisteredName::Sid => self.sid.is_some(),
+            RegisteredName::Gen => self.generation.is_some(),
+            RegisteredName::Cnf => self.is_bound,
+        })
+    }
+
     fn read<M: MapAccess<'a>>(&mut self, name: RegisteredName, map: &mut M) -> Result<(), M::Error> {
         fn once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
             if slot.replace(value).is_some() { Err(E::custom("a repeated claim")) } else { Ok(()) }
@@ -63,6 +81,13 @@ pub(crate) enum Audiences<'a> {
 }
 
 impl Audiences<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(many) => many.len(),
+        }
+    }
+
     pub(crate) fn contains(&self, audience: &str) -> bool {
         match self {
             Self::One(one) => one.0 == audience,
@@ -98,7 +123,9 @@ impl<'de> de::Deserialize<'de> for Audiences<'de> {
 }
 
 /// Reads a claims set. An error of the application's type is told apart from one of the claims set itself.
-pub(crate) fn parse<C: de::DeserializeOwned>(json: &[u8]) -> Result<(RawRegistered<'_>, C), TokenError> {
+pub(crate) fn parse<C: de::DeserializeOwned>(
+    json: &[u8],
+) -> Result<(RawRegistered<'_>, Names<'_>, C), TokenError> {
     let text = std::str::from_utf8(json)
         .map_err(|_| TokenError::new(TokenErrorKind::Claims, "the claims are not UTF-8"))?;
     let set_is_bad = Cell::new(false);
@@ -122,7 +149,7 @@ struct ClaimsVisitor<'c, C> {
 }
 
 impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, C> {
-    type Value = (RawRegistered<'de>, C);
+    type Value = (RawRegistered<'de>, Names<'de>, C);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Reached when the set is no object at all.
@@ -145,7 +172,7 @@ impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, C> {
         if split.set_is_bad.get() {
             return Err(de::Error::custom("an error in the claims set was passed over"));
         }
-        Ok((split.registered, claims))
+        Ok((split.registered, split.names, claims))
     }
 }
 
@@ -238,12 +265,14 @@ mod tests {
     #[test]
     fn both_halves_are_read_in_any_order() {
         let json = r#"{"exp":1,"email":"a@b","sub":"x","aud":["api","b"],"big":18446744073709551615,"gen":3,"scope":"a b"}"#;
-        let (registered, user) = parse::<User>(json.as_bytes()).unwrap();
+        let (registered, names, user) = parse::<User>(json.as_bytes()).unwrap();
         assert_eq!((user.email.as_str(), user.big), ("a@b", u64::MAX));
-        assert_eq!(registered.sub.unwrap().0, "x");
-        assert!(registered.aud.unwrap().contains("b"));
+        assert_eq!(registered.sub.as_ref().unwrap().0, "x");
+        assert!(registered.aud.as_ref().unwrap().contains("b"));
         assert_eq!(registered.generation, Some(3));
         assert!(registered.iss.is_none() && !registered.is_bound);
+        assert!(registered.has("scope") && !registered.has("jti") && !registered.has("email"));
+        assert!(names.contains("email") && !names.contains("scope"));
     }
 
     #[test]
@@ -262,12 +291,12 @@ mod tests {
             rest: HashMap<String, serde_json::Value>,
         }
         let json = br#"{"kind":"human","iss":"i","email":"a@b","__proto__":{"x":[1]}}"#;
-        assert_eq!(parse::<Wrapper>(json).unwrap().1.0.len(), 3);
-        let Tagged::Human { email } = parse::<Tagged>(json).unwrap().1;
+        assert_eq!(parse::<Wrapper>(json).unwrap().2.0.len(), 3);
+        let Tagged::Human { email } = parse::<Tagged>(json).unwrap().2;
         assert_eq!(email, "a@b");
-        let flat = parse::<Flat>(json).unwrap().1;
+        let flat = parse::<Flat>(json).unwrap().2;
         assert_eq!((flat.email.as_str(), flat.rest.len()), ("a@b", 2));
-        assert!(parse::<Option<NoClaims>>(json).unwrap().1.is_some());
+        assert!(parse::<Option<NoClaims>>(json).unwrap().2.is_some());
     }
 
     #[test]

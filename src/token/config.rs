@@ -5,14 +5,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::crypto::CryptoProvider;
+use arc_swap::ArcSwapOption;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::claims::ReadClaims;
-use crate::token::crypto;
+use crate::token::crypto::Crypto;
+use crate::token::issuer::Signer;
 use crate::token::key::{SigningKey, VerifyingKey};
-use crate::token::keyset::KeySet;
+use crate::token::keyset::{KeySet, KeySetHandle};
 use crate::token::verifier::Verifier;
 use crate::url::is_https_or_loopback;
 
@@ -33,15 +34,20 @@ pub struct TokenConfig {
 }
 
 pub(crate) struct Core {
-    pub(crate) provider: &'static CryptoProvider,
-    pub(crate) keys: KeySet,
-    pub(crate) signing: Option<SigningKey>,
+    pub(crate) crypto: Crypto,
+    pub(crate) keys: KeySetHandle,
+    pub(crate) signer: ArcSwapOption<Signer>,
     pub(crate) issuer: Arc<str>,
     pub(crate) audiences: Box<[Box<str>]>,
     pub(crate) client_id: Option<Box<str>>,
     pub(crate) lifetime: Duration,
+    pub(crate) accepted_lifetime: Duration,
     pub(crate) leeway: Duration,
     pub(crate) max_token_bytes: usize,
+    pub(crate) types: Box<[Box<str>]>,
+    pub(crate) accept_missing_type: bool,
+    pub(crate) single_audience: bool,
+    pub(crate) required: Box<[Box<str>]>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -58,6 +64,12 @@ impl TokenConfig {
                 client_id: None,
                 lifetime: MAX_LIFETIME,
                 insecure_lifetime: false,
+                accepted_lifetime: None,
+                types: vec!["at+jwt".to_owned()],
+                accept_missing_type: false,
+                single_audience: false,
+                required: Vec::new(),
+                crypto: None,
                 leeway: Duration::from_secs(30),
                 max_token_bytes: 8 * 1024,
                 clock: Arc::new(SystemClock),
@@ -69,6 +81,60 @@ impl TokenConfig {
     /// A verifier whose tokens carry the application's claims `C`.
     pub fn verifier<C: ReadClaims>(&self) -> Verifier<C> {
         Verifier::new(Arc::clone(&self.core))
+    }
+
+    /// The keys that tokens are verified with. [`KeySetHandle::store`] exchanges them; [`add_key`](Self::add_key) and
+    /// [`remove_key`](Self::remove_key) do so with checks.
+    pub fn keys(&self) -> &KeySetHandle {
+        &self.core.keys
+    }
+
+    /// Publishes a further key: tokens that it signed are accepted from now on, and it is in the JWK set.
+    ///
+    /// # Errors
+    ///
+    /// The set would break a rule of [`KeySet::new`].
+    pub fn add_key(&self, key: VerifyingKey) -> Result<(), ConfigError> {
+        self.core.keys.change(|current| KeySet::new(current.keys().iter().cloned().chain([key])))
+    }
+
+    /// Signs with another key from now on. It must have been published: see [`KeyRotation`](crate::KeyRotation).
+    ///
+    /// # Errors
+    ///
+    /// The key was not [added](Self::add_key) before, so verifiers do not know it.
+    pub fn sign_with(&self, key: SigningKey) -> Result<(), ConfigError> {
+        let verifying = key.verifying_key().clone();
+        let signer = Arc::new(Signer::new(key)?);
+        // While no other change is under way: the key must still be published when it begins to sign.
+        self.core.keys.hold(|current| {
+            if !current.keys().iter().any(|held| held.is_same(&verifying)) {
+                return Err(ConfigError::new(
+                    ConfigErrorKind::Key,
+                    "publish the key with `add_key` first, and sign with it once all verifiers know it",
+                ));
+            }
+            self.core.signer.store(Some(signer));
+            Ok(())
+        })
+    }
+
+    /// Withdraws a key: tokens that it signed are refused from now on.
+    ///
+    /// # Errors
+    ///
+    /// There is no key of this id, it signs the new tokens, or it is the last one.
+    pub fn remove_key(&self, kid: &str) -> Result<(), ConfigError> {
+        let error = |message: &'static str| Err(ConfigError::new(ConfigErrorKind::Key, message));
+        self.core.keys.change(|current| {
+            if !current.keys().iter().any(|key| key.kid() == kid) {
+                return error("there is no key of this id: nothing was withdrawn");
+            }
+            if self.core.signer.load().as_ref().is_some_and(|signer| signer.kid() == kid) {
+                return error("new tokens are signed with this key: sign with another one first");
+            }
+            KeySet::new(current.keys().iter().filter(|key| key.kid() != kid).cloned())
+        })
     }
 
     /// The configured issuer.
@@ -96,6 +162,9 @@ impl fmt::Debug for TokenConfig {
 /// The longest life of an access token without an `insecure_` call: a stolen one is good for that long.
 const MAX_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
+/// The longest life of an access token at all.
+const MAX_ACCEPTED: Duration = Duration::from_secs(24 * 3600);
+
 /// "A few minutes" of RFC 7519, section 4.1.4.
 const MAX_LEEWAY: Duration = Duration::from_secs(5 * 60);
 
@@ -117,6 +186,7 @@ pub struct TokenConfigBuilder<K, I, A> {
 /// What is given, at compile time only.
 type State<K, I, A> = PhantomData<fn() -> (K, I, A)>;
 
+#[allow(clippy::struct_excessive_bools)] // Independent switches, each with its method.
 struct Settings {
     signing: Option<SigningKey>,
     verifying: Vec<VerifyingKey>,
@@ -126,8 +196,14 @@ struct Settings {
     client_id: Option<String>,
     lifetime: Duration,
     insecure_lifetime: bool,
+    accepted_lifetime: Option<Duration>,
     leeway: Duration,
     max_token_bytes: usize,
+    types: Vec<String>,
+    accept_missing_type: bool,
+    single_audience: bool,
+    required: Vec<String>,
+    crypto: Option<Crypto>,
     clock: Arc<dyn Clock>,
 }
 
@@ -181,6 +257,30 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
         self.now()
     }
 
+    /// All keys of a set: those of an issuer elsewhere, as [`KeySet::from_jwks`] reads them.
+    ///
+    /// ```
+    /// use tower_jwt_auth::{KeySet, NoClaims, TokenConfig};
+    ///
+    /// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+    /// # let text = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    /// let config = TokenConfig::builder()
+    ///     .add_key_set(&KeySet::from_jwks(text)?)
+    ///     .issuer("https://issuer.example")
+    ///     .audience("api")
+    ///     .accept_type("JWT")
+    ///     .build()?;
+    /// // Not only for HTTP: a message of a WebSocket or a queue brings its token along.
+    /// let outcome = config.verifier::<NoClaims>().verify("eyJ...");
+    /// assert!(outcome.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn add_key_set(mut self, keys: &KeySet) -> TokenConfigBuilder<Set, I, A> {
+        self.settings.verifying.extend(keys.keys().iter().cloned());
+        self.now()
+    }
+
     /// `iss`: compared byte for byte, trailing slash and case included (RFC 9068, section 4).
     ///
     /// An https URL, or an http one on this machine; [`insecure_issuer`](Self::insecure_issuer) takes any text.
@@ -215,8 +315,7 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
         self
     }
 
-    /// How long an access token lives: 1 second to 15 minutes, by default 15 minutes. Also the longest life that is
-    /// accepted from a token.
+    /// How long an access token lives: 1 second to 15 minutes, by default 15 minutes.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.lifetime = lifetime;
         self.settings.insecure_lifetime = false;
@@ -227,6 +326,51 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     pub fn insecure_lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.lifetime = lifetime;
         self.settings.insecure_lifetime = true;
+        self
+    }
+
+    /// The longest life, from `iat` to `exp`, that is accepted from a token: up to 24 hours, by default 15 minutes or
+    /// the [`lifetime`](Self::lifetime), if that is more. For issuers elsewhere whose tokens live longer.
+    pub fn accept_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.accepted_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Accepts tokens with another `typ`, too: `JWT`, for the many issuers that do not write `at+jwt`.
+    ///
+    /// An ID token of the same issuer may have that type: make sure that its audience is another one.
+    pub fn accept_type(mut self, typ: impl Into<String>) -> Self {
+        self.settings.types.push(typ.into());
+        self
+    }
+
+    /// Accepts tokens without `typ`, too. The same care is due as with [`accept_type`](Self::accept_type).
+    pub fn accept_missing_type(mut self) -> Self {
+        self.settings.accept_missing_type = true;
+        self
+    }
+
+    /// Refuses tokens that name other audiences beside this service.
+    pub fn single_audience(mut self) -> Self {
+        self.settings.single_audience = true;
+        self
+    }
+
+    /// Refuses tokens without this claim, registered or not. (`iss`, `sub`, `aud`, `exp` and `iat` always must be there.)
+    pub fn require_claim(mut self, name: impl Into<String>) -> Self {
+        self.settings.required.push(name.into());
+        self
+    }
+
+    /// Refuses tokens that lack a claim of the profile of RFC 9068 (section 2.2): `client_id` and `jti`, too. Our own
+    /// tokens have both once a [`client_id`](Self::client_id) is set.
+    pub fn rfc9068_strict(self) -> Self {
+        self.require_claim("client_id").require_claim("jti")
+    }
+
+    /// A cryptographic backend of one's own, instead of the compiled-in one.
+    pub fn crypto(mut self, crypto: Crypto) -> Self {
+        self.settings.crypto = Some(crypto);
         self
     }
 
@@ -261,19 +405,25 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     {
         let settings = *self.settings;
         check(&settings)?;
-        let signing_keys = settings.signing.iter().map(|key| key.verifying_key().clone());
-        let keys = KeySet::new(signing_keys.chain(settings.verifying).collect())?;
+        let signing_key = settings.signing.iter().map(|key| key.verifying_key().clone());
+        let keys = KeySet::new(signing_key.chain(settings.verifying))?;
+        let signer = settings.signing.map(Signer::new).transpose()?;
         Ok(TokenConfig {
             core: Arc::new(Core {
-                provider: crypto::provider()?,
-                keys,
-                signing: settings.signing,
+                crypto: settings.crypto.map_or_else(Crypto::compiled_in, Ok)?,
+                keys: KeySetHandle::new(keys),
+                signer: ArcSwapOption::new(signer.map(Arc::new)),
                 issuer: settings.issuer.into(),
-                audiences: settings.audiences.into_iter().map(Into::into).collect(),
+                audiences: boxed(settings.audiences),
                 client_id: settings.client_id.map(Into::into),
                 lifetime: settings.lifetime,
+                accepted_lifetime: settings.accepted_lifetime.unwrap_or(settings.lifetime.max(MAX_LIFETIME)),
                 leeway: settings.leeway,
                 max_token_bytes: settings.max_token_bytes,
+                types: boxed(settings.types),
+                accept_missing_type: settings.accept_missing_type,
+                single_audience: settings.single_audience,
+                required: boxed(settings.required),
                 clock: settings.clock,
             }),
         })
@@ -287,6 +437,10 @@ impl<K, I, A> fmt::Debug for TokenConfigBuilder<K, I, A> {
             .field("audiences", &self.settings.audiences)
             .finish_non_exhaustive()
     }
+}
+
+fn boxed(texts: Vec<String>) -> Box<[Box<str>]> {
+    texts.into_iter().map(Into::into).collect()
 }
 
 fn check(settings: &Settings) -> Result<(), ConfigError> {
@@ -306,11 +460,20 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             "an audience is empty: name the service that the tokens are for",
         );
     }
-    let longest = if settings.insecure_lifetime { Duration::from_secs(24 * 3600) } else { MAX_LIFETIME };
+    let longest = if settings.insecure_lifetime { MAX_ACCEPTED } else { MAX_LIFETIME };
     if settings.lifetime < Duration::from_secs(1) || settings.lifetime > longest {
         return error(
             ConfigErrorKind::Lifetime,
             "an access token must live from 1 second to 15 minutes; `insecure_lifetime` takes up to 24 hours",
+        );
+    }
+    if settings
+        .accepted_lifetime
+        .is_some_and(|accepted| accepted < settings.lifetime || accepted > MAX_ACCEPTED)
+    {
+        return error(
+            ConfigErrorKind::Lifetime,
+            "the accepted lifetime must be at least that of the own tokens, and at most 24 hours",
         );
     }
     if settings.leeway > MAX_LEEWAY {

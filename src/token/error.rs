@@ -48,6 +48,8 @@ pub enum TokenErrorKind {
     Lifetime,
     /// The token is bound to a key (`cnf`), which was not shown (RFC 9449, section 7.2).
     Bound,
+    /// A check of the application's own said no ([`Verifier::add_check`](crate::Verifier::add_check)).
+    Refused,
     /// Not a verification: these claims cannot be put into a token.
     UnsuitableClaims,
     /// Not a verification: the key could not sign.
@@ -73,6 +75,7 @@ impl TokenErrorKind {
             Self::NotYetValid => "not_yet_valid",
             Self::Lifetime => "lifetime",
             Self::Bound => "bound",
+            Self::Refused => "refused",
             Self::UnsuitableClaims => "unsuitable_claims",
             Self::Signing => "signing",
         }

@@ -11,21 +11,50 @@ use crate::error::{ConfigError, ConfigErrorKind};
 use crate::secret::{ExposeSecret, SecretString, base64url, random};
 use crate::token::claims::{Claims, ClaimsJson};
 use crate::token::config::{Core, TokenConfig};
-use crate::token::crypto;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::key::SigningKey;
 
-/// Signs access tokens of one configuration (RFC 9068). Cheap to clone.
+/// Signs access tokens of one configuration (RFC 9068), with the key that the configuration signs with at the moment.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct Issuer {
-    inner: Arc<Inner>,
+    core: Arc<Core>,
 }
 
-struct Inner {
-    core: Arc<Core>,
+/// A signing key with its header, which is the same for all of its tokens.
+pub(crate) struct Signer {
     key: SigningKey,
-    /// The header is the same for all tokens of a key.
     header: String,
+}
+
+impl Signer {
+    pub(crate) fn new(key: SigningKey) -> Result<Self, ConfigError> {
+        #[derive(Serialize)]
+        struct Header<'a> {
+            alg: &'a str,
+            typ: &'a str,
+            kid: &'a str,
+        }
+        let header =
+            serde_json::to_vec(&Header { alg: key.algorithm().as_str(), typ: "at+jwt", kid: key.kid() })
+                .map_err(|error| {
+                    ConfigError::new(ConfigErrorKind::Key, "the key id is no text").with_source(error)
+                })?;
+        Ok(Self { key, header: base64url(&header) })
+    }
+
+    pub(crate) fn kid(&self) -> &str {
+        self.key.kid()
+    }
+
+    /// The compact form around a payload (RFC 7515, section 7.1).
+    fn sign(&self, payload: &str) -> Option<String> {
+        let mut token = format!("{}.{}", self.header, base64url(payload.as_bytes()));
+        let signature = self.key.sign(token.as_bytes())?;
+        token.push('.');
+        token.push_str(&base64url(&signature));
+        Some(token)
+    }
 }
 
 /// Who an access token is for: everything but the application's claims, the times and the token's id.
@@ -136,25 +165,13 @@ impl Issuer {
     ///
     /// The configuration only verifies: it was given no [`key`](crate::TokenConfigBuilder::key).
     pub fn new(config: &TokenConfig) -> Result<Self, ConfigError> {
-        #[derive(Serialize)]
-        struct Header<'a> {
-            alg: &'a str,
-            typ: &'a str,
-            kid: &'a str,
-        }
-        let core = Arc::clone(&config.core);
-        let key = core.signing.clone().ok_or_else(|| {
-            ConfigError::new(
+        if config.core.signer.load().is_none() {
+            return Err(ConfigError::new(
                 ConfigErrorKind::Key,
                 "this configuration can only verify: give its builder a signing key with `.key(..)`",
-            )
-        })?;
-        let header =
-            serde_json::to_vec(&Header { alg: key.algorithm().as_str(), typ: "at+jwt", kid: key.kid() })
-                .map_err(|error| {
-                    ConfigError::new(ConfigErrorKind::Key, "the key id is no text").with_source(error)
-                })?;
-        Ok(Self { inner: Arc::new(Inner { core, key, header: base64url(&header) }) })
+            ));
+        }
+        Ok(Self { core: Arc::clone(&config.core) })
     }
 
     /// Signs a token now.
@@ -170,7 +187,7 @@ impl Issuer {
 
     /// The time that tokens are issued at.
     pub(crate) fn now(&self) -> Timestamp {
-        self.inner.core.clock.now()
+        self.core.clock.now()
     }
 
     pub(crate) fn issue_json(
@@ -178,7 +195,7 @@ impl Issuer {
         grant: &AccessGrant,
         claims: &ClaimsJson,
     ) -> Result<AccessToken, TokenError> {
-        let core = &*self.inner.core;
+        let core = &*self.core;
         let unsuitable = |detail: &'static str| TokenError::new(TokenErrorKind::UnsuitableClaims, detail);
         if grant.subject.is_empty() {
             return Err(unsuitable("the subject is empty"));
@@ -216,12 +233,10 @@ impl Issuer {
         };
         let payload = merge(&registered, claims)?;
 
-        let mut token = format!("{}.{}", self.inner.header, base64url(payload.as_bytes()));
-        let key = &self.inner.key;
-        let signature = crypto::sign(core.provider, key.algorithm(), key.material(), token.as_bytes())
+        let signer = core.signer.load_full();
+        let token = signer
+            .and_then(|signer| signer.sign(&payload))
             .ok_or_else(|| TokenError::new(TokenErrorKind::Signing, "the key could not sign"))?;
-        token.push('.');
-        token.push_str(&base64url(&signature));
         if token.len() > core.max_token_bytes {
             return Err(unsuitable("with these claims the token is longer than the configured maximum"));
         }
@@ -235,10 +250,7 @@ impl Issuer {
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuer")
-            .field("issuer", &self.inner.core.issuer)
-            .field("key", &self.inner.key)
-            .finish_non_exhaustive()
+        f.debug_struct("Issuer").field("issuer", &self.core.issuer).finish_non_exhaustive()
     }
 }
 

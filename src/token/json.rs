@@ -159,6 +159,10 @@ pub(crate) struct Names<'a> {
 impl<'a> Names<'a> {
     const FIRST: usize = 16;
 
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.first.iter().any(|held| held == name) || self.others.contains(name)
+    }
+
     pub(crate) fn insert<E: de::Error>(&mut self, name: Text<'a>) -> Result<(), E> {
         let is_new = if self.first.contains(&name.0) {
             false

@@ -13,6 +13,8 @@
 //!    subject, times and lifetime;
 //! 6. the application's claims `C`, read in the same pass.
 //!
+//! Checks of the application's own ([`Verifier::add_check`]) come last.
+//!
 //! Nothing here knows HTTP: [`Verifier::verify`] takes a `&str`, so it serves WebSocket messages and queues as well.
 //!
 //! ```
@@ -40,6 +42,7 @@
 //! # }
 //! ```
 
+mod algorithm;
 mod claims;
 mod claims_set;
 mod config;
@@ -48,18 +51,26 @@ mod error;
 mod header;
 mod issuer;
 mod json;
+mod jwk;
 mod key;
+mod key_rotation;
 mod keyset;
+mod material;
 mod verified;
 mod verifier;
 
+pub use algorithm::Algorithm;
 pub(crate) use claims::ClaimsJson;
 pub use claims::{Claims, NoClaims, ReadClaims};
 pub use config::{HasAudience, HasIssuer, HasKey, Missing, Set, TokenConfig, TokenConfigBuilder};
+pub use crypto::Crypto;
 pub use error::{TokenError, TokenErrorKind};
 pub(crate) use issuer::is_scope;
 pub use issuer::{AccessGrant, AccessToken, Issuer};
 pub(crate) use json::describe;
-pub use key::{Algorithm, SigningKey, VerifyingKey};
+pub use key::{SigningKey, VerifyingKey};
+pub use key_rotation::{KeyRotation, KeyRotationStep};
+pub use keyset::{KeySet, KeySetHandle, SkippedKey};
+pub use material::KeyForm;
 pub use verified::{AnyVerified, Registered, Verified};
 pub use verifier::Verifier;

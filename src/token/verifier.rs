@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
@@ -10,10 +9,10 @@ use crate::secret::from_base64url;
 use crate::token::claims::ReadClaims;
 use crate::token::claims_set::{self, RawRegistered};
 use crate::token::config::Core;
-use crate::token::crypto;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::header::Header;
 use crate::token::json::{NumericDate, Text};
+use crate::token::keyset::KeySet;
 use crate::token::verified::{Registered, Verified};
 
 /// Verifies access tokens of one configuration, whose own claims are of type `C`. Cheap to clone.
@@ -22,13 +21,14 @@ use crate::token::verified::{Registered, Verified};
 /// [crate documentation](crate#what-is-checked).
 pub struct Verifier<C> {
     core: Arc<Core>,
-    // `fn() -> C`: Send and Sync whatever `C` is.
-    claims: PhantomData<fn() -> C>,
+    checks: Arc<[Check<C>]>,
 }
+
+type Check<C> = Arc<dyn Fn(&Registered, &C) -> Result<(), Cow<'static, str>> + Send + Sync>;
 
 impl<C> Clone for Verifier<C> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), claims: PhantomData }
+        Self { core: Arc::clone(&self.core), checks: Arc::clone(&self.checks) }
     }
 }
 
@@ -43,7 +43,34 @@ impl<C> fmt::Debug for Verifier<C> {
 
 impl<C: ReadClaims> Verifier<C> {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, claims: PhantomData }
+        Self { core, checks: Arc::new([]) }
+    }
+
+    /// Adds a check of one's own, which runs last, for each token: over the registered claims and the application's.
+    /// The reason it gives is for the log only; the client is told what every bad token is told.
+    ///
+    /// ```
+    /// # use tower_jwt_auth::{NoClaims, SigningKey, TokenConfig};
+    /// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+    /// # let config = TokenConfig::builder()
+    /// #     .key(SigningKey::ed25519_seed(&[1; 32])?)
+    /// #     .issuer("https://app.example")
+    /// #     .audience("api")
+    /// #     .build()?;
+    /// let verifier = config.verifier::<NoClaims>().add_check(|registered, _| {
+    ///     if registered.subject().starts_with("user-") { Ok(()) } else { Err("not a user".into()) }
+    /// });
+    /// # let _ = verifier;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn add_check<F>(mut self, check: F) -> Self
+    where
+        F: Fn(&Registered, &C) -> Result<(), Cow<'static, str>> + Send + Sync + 'static,
+    {
+        self.checks = self.checks.iter().cloned().chain([Arc::new(check) as Check<C>]).collect();
+        self
     }
 
     /// Verifies the text of a token: `eyJ...`, without scheme or spaces around it.
@@ -65,31 +92,54 @@ impl<C: ReadClaims> Verifier<C> {
 
         let json = decode(compact.header)?;
         let header = Header::parse(&json)?;
-        if !header.has_type("at+jwt") {
-            return Err(TokenError::new(TokenErrorKind::Type, "`typ` is not `at+jwt`"));
+        let expected = match &header.typ {
+            Some(_) => core.types.iter().any(|typ| header.has_type(typ)),
+            None => core.accept_missing_type,
+        };
+        if !expected {
+            return Err(TokenError::new(TokenErrorKind::Type, "`typ` is not that of an access token"));
         }
         let kid = header.kid.as_ref().map(|Text(kid)| &**kid);
-        let key = core
-            .keys
-            .find(kid)
-            .ok_or_else(|| TokenError::new(TokenErrorKind::UnknownKey, "no key has the token's key id"))?;
-        if !key.algorithm().is_named(&header.alg.0) {
-            return Err(TokenError::new(TokenErrorKind::Algorithm, "`alg` is not the algorithm of the key"));
-        }
-
-        let signature = decode(compact.signature)?;
-        let signed = compact.signing_input.as_bytes();
-        if !crypto::verify(core.provider, key.algorithm(), key.material(), signed, &signature) {
-            return Err(TokenError::new(TokenErrorKind::Signature, "the signature is not by the key"));
-        }
+        core.keys.with(|keys| check_signature(core, keys, kid, &header.alg.0, &compact))?;
 
         let json = decode(compact.payload)?;
-        let (registered, claims) = claims_set::parse::<C>(&json)?;
-        Ok(Verified::new(check(core, registered, core.clock.now())?, claims))
+        let (registered, names, claims) = claims_set::parse::<C>(&json)?;
+        for name in &core.required {
+            if !registered.has(name) && !names.contains(name) {
+                return Err(TokenError::new(TokenErrorKind::Claims, format!("`{name}` is missing")));
+            }
+        }
+        let registered = check(core, registered, core.clock.now())?;
+        for check in &*self.checks {
+            check(&registered, &claims).map_err(|reason| TokenError::new(TokenErrorKind::Refused, reason))?;
+        }
+        Ok(Verified::new(registered, claims))
     }
 
     pub(crate) fn max_token_bytes(&self) -> usize {
         self.core.max_token_bytes
+    }
+}
+
+/// The key of this id, its one algorithm, then the signature.
+fn check_signature(
+    core: &Core,
+    keys: &KeySet,
+    kid: Option<&str>,
+    alg: &str,
+    token: &Compact<'_>,
+) -> Result<(), TokenError> {
+    let key = keys
+        .find(kid)
+        .ok_or_else(|| TokenError::new(TokenErrorKind::UnknownKey, "no key has the token's key id"))?;
+    if !key.algorithm().is_named(alg) {
+        return Err(TokenError::new(TokenErrorKind::Algorithm, "`alg` is not the algorithm of the key"));
+    }
+    let signature = decode(token.signature)?;
+    if key.verify(core.crypto, token.signing_input.as_bytes(), &signature) {
+        Ok(())
+    } else {
+        Err(TokenError::new(TokenErrorKind::Signature, "the signature is not by the key"))
     }
 }
 
@@ -134,6 +184,9 @@ fn check(core: &Core, raw: RawRegistered<'_>, now: Timestamp) -> Result<Register
         Some(aud) if !core.audiences.iter().any(|audience| aud.contains(audience)) => {
             return error(TokenErrorKind::Audience, "`aud` does not name this service");
         }
+        Some(aud) if core.single_audience && aud.len() > 1 => {
+            return error(TokenErrorKind::Audience, "`aud` names other services, too");
+        }
         Some(_) => {}
     }
     let subject = match raw.sub {
@@ -148,8 +201,8 @@ fn check(core: &Core, raw: RawRegistered<'_>, now: Timestamp) -> Result<Register
     if issued_at > expires_at {
         return error(TokenErrorKind::Claims, "`iat` is later than `exp`");
     }
-    if expires_at.saturating_duration_since(issued_at) > core.lifetime {
-        return error(TokenErrorKind::Lifetime, "the token lives longer than the configured lifetime");
+    if expires_at.saturating_duration_since(issued_at) > core.accepted_lifetime {
+        return error(TokenErrorKind::Lifetime, "the token lives longer than is accepted");
     }
     check_times(expires_at, [Some(issued_at), raw.nbf.map(NumericDate::rounded_up)], core.leeway, now)?;
     if raw.is_bound {

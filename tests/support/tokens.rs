@@ -47,7 +47,7 @@ pub enum Signer {
 impl Signer {
     /// The key that [`config`] makes of the same family; `k1` of the corpus.
     pub fn hs256() -> Self {
-        Self::Hs256([0x5e; 32].to_vec())
+        Self::Hs256((0x80..0xa0).collect())
     }
 
     pub fn ed25519() -> Self {

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use crate::reject::{Rejection, ResponseBody};
 
 pin_project! {
-    /// The future of [`JwtAuth`](crate::JwtAuth).
+    /// The future of [`JwtAuth`](crate::JwtAuth) and [`RequireScope`](crate::RequireScope): that of the inner service, or a refusal.
     pub struct ResponseFuture<F> {
         #[pin]
         kind: Kind<F>,
@@ -28,11 +28,11 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn inner(future: F) -> Self {
+    pub(crate) fn inner(future: F) -> Self {
         Self { kind: Kind::Inner { future } }
     }
 
-    pub(super) fn refused(rejection: Rejection) -> Self {
+    pub(crate) fn refused(rejection: Rejection) -> Self {
         let mut response = rejection.to_response();
         response.extensions_mut().insert(rejection);
         Self { kind: Kind::Refused { response: Some(Box::new(response)) } }
