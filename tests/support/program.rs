@@ -1,4 +1,4 @@
-//! The examples as running programs: found where cargo built them, ended when dropped.
+//! Programs that tests run: the examples, found where cargo built them and ended when dropped, and Node.js.
 
 // Each test file compiles its own copy of this module and uses a part of it; a helper that fails fails its test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
@@ -12,6 +12,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The oldest Node.js that the scripts of the tests run on.
+const NODE_MAJOR: u32 = 20;
 const START_LIMIT: Duration = Duration::from_secs(30);
 const ANNOUNCEMENT: &str = "listening on ";
 
@@ -27,6 +29,34 @@ pub fn built(example: &str) -> Result<PathBuf, String> {
 
 pub fn existing(path: PathBuf) -> Result<PathBuf, String> {
     if path.exists() { Ok(path) } else { Err(path.display().to_string()) }
+}
+
+pub fn find_node() -> Result<PathBuf, String> {
+    let node = env::var_os("NODE").map_or_else(|| PathBuf::from("node"), PathBuf::from);
+    let output = Command::new(&node)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("no Node.js ({}: {error})", node.display()))?;
+    let version = String::from_utf8_lossy(&output.stdout);
+    let version = version.trim();
+    let major = version
+        .strip_prefix('v')
+        .and_then(|rest| rest.split('.').next())
+        .and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= NODE_MAJOR => Ok(node),
+        _ => Err(format!("Node.js {NODE_MAJOR} or newer is needed, {} is {version:?}", node.display())),
+    }
+}
+
+pub fn manifest_dir() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn target_dir() -> PathBuf {
+    // `join` keeps an absolute CARGO_TARGET_DIR as it is.
+    manifest_dir().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Says why a test does not run; with `REQUIRE_PARTS=1` it fails instead.
