@@ -40,5 +40,7 @@ stage 'features' features
 stage 'documentation' docs
 stage 'tests' cargo test
 stage 'tests, rust-crypto' other_backend
+stage 'tests, backends of others' scripts/backends.sh
+stage 'fuzz, 20 seconds a target' scripts/fuzz.sh 20
 
 printf '\n%s%5d s  in all\n' "$report" "$SECONDS"
