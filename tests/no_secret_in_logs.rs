@@ -12,6 +12,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Request, Response};
@@ -115,6 +116,21 @@ async fn collect(response: Response<tower_jwt_auth::AuthBody>) -> Response<Bytes
     Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
 }
 
+/// Keys whose text was spoiled on the way: a blank line in it, another end.
+fn spoiled_keys(seed: &[u8; 32], printed: &Printed, secrets: &mut Secrets) {
+    let pkcs8 = base64::engine::general_purpose::STANDARD.encode(support::tokens::pkcs8(seed));
+    secrets.add("a private key in PEM", &pkcs8);
+    for (begin, blank, end) in [
+        ("PRIVATE KEY", "\n\n", "PRIVATE KEY"),
+        ("PRIVATE KEY", "\r\n\r\n", "PRIVATE KEY"),
+        ("PRIVATE KEY", "\n", "KEY"),
+    ] {
+        let text = format!("-----BEGIN {begin}-----\n{pkcs8}{blank}-----END {end}-----\n");
+        printed.error(&SigningKey::ed25519_pem(text).unwrap_err());
+    }
+    printed.error(&KeySet::from_jwks(&format!(r#"{{"keys":"{pkcs8}"}}"#)).unwrap_err());
+}
+
 #[tokio::test]
 async fn nothing_that_is_printed_holds_a_secret() {
     let printed = Printed::default();
@@ -151,6 +167,7 @@ async fn nothing_that_is_printed_holds_a_secret() {
         printed.error(&SigningKey::read(Algorithm::EdDsa, form).unwrap_err());
         printed.error(&VerifyingKey::read(Algorithm::EdDsa, form).unwrap_err());
     }
+    spoiled_keys(&seed, &printed, &mut secrets);
     printed.error(&KeySet::from_jwks(&format!(r#"{{"keys":[{jwk}]}}"#)).unwrap_err());
 
     // Tokens, good and bad.

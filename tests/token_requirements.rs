@@ -280,6 +280,22 @@ async fn row_18_and_c12_insufficient_scope() {
     for scopes in [&[][..], &[""], &["a b"], &["a\"b"], &["é"]] {
         assert_eq!(RequireScopeLayer::all(scopes).unwrap_err().kind(), ConfigErrorKind::Limit, "{scopes:?}");
     }
+    // Behind a layer that lets all pass it refuses as that layer would have.
+    let verifier = config(&signer(), &ManualClock::new()).verifier::<NoClaims>();
+    for (request, status, error) in [
+        (request::<&str>(&[]), 401, None),
+        (bearer("bad"), 401, Some("invalid_token")),
+        (request(&["Bearer"]), 400, Some("invalid_request")),
+    ] {
+        let inner = service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        });
+        let service = JwtAuthLayer::new(verifier.clone()).observe().layer(all.layer(inner));
+        let refused = service.oneshot(request).await.unwrap();
+        let challenge = refused.headers()[WWW_AUTHENTICATE].to_str().unwrap();
+        assert_eq!(refused.status(), status, "{challenge}");
+        assert_eq!(error.is_some_and(|error| challenge.contains(error)), error.is_some(), "{challenge}");
+    }
     // Nobody verified a token.
     let inner = service_fn(async |_: Request<Full<Bytes>>| {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
@@ -423,6 +439,7 @@ fn rows_40_and_41_typ() {
         assert_eq!(verdict(token, |builder| builder), Err(TokenErrorKind::Type));
     }
     assert_eq!(verdict(&jwt, |builder| builder.accept_type("JWT")), Ok(()));
+    assert_eq!(verdict(&jwt, |builder| builder.accept_type("application/jwt")), Ok(()));
     assert_eq!(verdict(&none, |builder| builder.accept_type("JWT")), Err(TokenErrorKind::Type));
     assert_eq!(verdict(&none, CompleteBuilder::accept_missing_type), Ok(()));
     assert_eq!(verdict(&jwt, CompleteBuilder::accept_missing_type), Err(TokenErrorKind::Type));

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::context::AuthContext;
+use crate::context::{AuthContext, Outcome};
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::reject::{Challenge, Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 use crate::token::is_scope;
@@ -97,8 +97,14 @@ impl<S> RequireScope<S> {
                 &challenge,
             ));
         };
-        let Some(verified) = context.verified() else {
-            return Err(Rejection::new(RejectionKind::Missing, "missing", protocol(), context.challenge()));
+        let verified = match context.outcome() {
+            Outcome::Verified(verified) => verified,
+            // What a layer that observes let pass: refused here as it would have been there.
+            Outcome::Refused(rejection) => return Err(rejection.clone()),
+            Outcome::Anonymous => {
+                let kind = RejectionKind::Missing;
+                return Err(Rejection::new(kind, "missing", protocol(), context.challenge()));
+            }
         };
         let mut needed = self.required.scope.split(' ');
         let has = |scope: &str| verified.registered().has_scope(scope);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, Entry};
 use http::{Request, Response};
 use tower_service::Service;
 
@@ -48,9 +48,9 @@ impl<S, C: ReadClaims> JwtAuth<S, C> {
             },
         };
         request.extensions_mut().insert(AuthContext::new(outcome, Arc::clone(&self.settings.challenge)));
-        if let Some(credential) = request.headers_mut().get_mut(AUTHORIZATION) {
-            // Layers further in that print headers leave it out.
-            credential.set_sensitive(true);
+        if let Entry::Occupied(mut credentials) = request.headers_mut().entry(AUTHORIZATION) {
+            // Layers further in that print headers leave them out.
+            credentials.iter_mut().for_each(|credential| credential.set_sensitive(true));
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl Core {
         client: ClientInfo,
         presented: Vec<RefreshToken>,
     ) -> Result<Grant, SessionError> {
-        check_identity(&identity).inspect_err(|error| events::fault("identity", error))?;
+        check_identity(&identity).inspect_err(|error| events::fault("identity", &error.to_string()))?;
         let token = RefreshToken::first(&identity.subject).map_err(no_randomness)?;
         let attempt = Attempt::random().map_err(no_randomness)?;
         self.try_to_sign(
@@ -139,7 +139,9 @@ impl Core {
                         "the session changed while it was refreshed",
                     ));
                 }
-                None => ClaimsJson::from_bytes(&record.facts.claims).map_err(unreadable_claims)?,
+                None => {
+                    ClaimsJson::from_bytes(&record.facts.claims).map_err(|error| unreadable_claims(&error))?
+                }
             };
             let successor = token.at(state.generation);
             core.grant(&successor, record, claims, rotation.decision.hands_out(), rotation.now)
@@ -172,7 +174,7 @@ impl Core {
             Err(ErasedError::Authn(AuthnError::Unavailable(error))) => {
                 Err(SessionError::unavailable("authenticator", error))
             }
-            Err(ErasedError::Claims(error)) => Err(unreadable_claims(error)),
+            Err(ErasedError::Claims(error)) => Err(unreadable_claims(&error)),
             Err(ErasedError::NotCredentials(_)) => Err(SessionError::refused()),
         }
     }
@@ -357,10 +359,11 @@ fn access_grant(
 }
 
 /// A fault of the deployment, not of the session, which is kept.
-fn unreadable_claims(error: TokenError) -> SessionError {
-    events::fault("the claims that a session was opened with do not read as the application's type", &error);
+fn unreadable_claims(error: &TokenError) -> SessionError {
+    let detail = error.describe();
+    events::fault("the claims that a session was opened with do not read as the application's type", &detail);
     SessionError::new(SessionErrorKind::InvalidIdentity, "the stored claims cannot be read")
-        .with_source(error)
+        .with_source(detail)
 }
 
 fn no_randomness(error: crate::secret::NoRandomness) -> SessionError {

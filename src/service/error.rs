@@ -76,7 +76,8 @@ impl From<StoreError> for SessionError {
 
 impl From<TokenError> for SessionError {
     fn from(error: TokenError) -> Self {
-        events::fault("claims", &error);
-        Self::new(SessionErrorKind::InvalidIdentity, "the claims cannot be signed").with_source(error)
+        let detail = error.describe();
+        events::fault("claims", &detail);
+        Self::new(SessionErrorKind::InvalidIdentity, "the claims cannot be signed").with_source(detail)
     }
 }

@@ -101,6 +101,8 @@ pub(super) fn unavailable(what: &'static str, error: &(dyn Error + 'static)) {
 }
 
 /// A fault of the application or its configuration.
-pub(super) fn fault(what: &'static str, error: &(dyn Error + 'static)) {
+///
+/// A text, not an error: the sources of some errors quote values of claims.
+pub(super) fn fault(what: &'static str, error: &str) {
     tracing::error!(name: "fault", target: "tower_jwt_auth::service", what, error, "the application must be mended");
 }

@@ -83,8 +83,11 @@ impl TokenConfig {
         Verifier::new(Arc::clone(&self.core))
     }
 
-    /// The keys that tokens are verified with. [`KeySetHandle::store`] exchanges them; [`add_key`](Self::add_key) and
-    /// [`remove_key`](Self::remove_key) do so with checks.
+    /// The keys that tokens are verified with.
+    ///
+    /// [`KeySetHandle::store`] exchanges them unchecked, and is for configurations that only verify. One that signs
+    /// changes its keys by [`add_key`](Self::add_key), [`sign_with`](Self::sign_with) and
+    /// [`remove_key`](Self::remove_key), which never lose the key that signs.
     pub fn keys(&self) -> &KeySetHandle {
         &self.core.keys
     }
@@ -340,7 +343,13 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     ///
     /// An ID token of the same issuer may have that type: make sure that its audience is another one.
     pub fn accept_type(mut self, typ: impl Into<String>) -> Self {
-        self.settings.types.push(typ.into());
+        let typ = typ.into();
+        // The name under `application/`, as it is compared (RFC 7515, section 4.1.9).
+        let bare = match typ.split_once('/') {
+            Some((tree, subtype)) if tree.eq_ignore_ascii_case("application") => subtype.to_owned(),
+            _ => typ,
+        };
+        self.settings.types.push(bare);
         self
     }
 

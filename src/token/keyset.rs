@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::algorithm::{Algorithm, Family};
+use crate::token::json::describe;
 use crate::token::jwk::{self, Jwk};
 use crate::token::key::VerifyingKey;
 
@@ -133,8 +134,8 @@ impl KeySet {
         if !jwk::is_object(text) {
             return Err(bad("the text is no JWK set"));
         }
-        let document: Document<'_> =
-            serde_json::from_str(text).map_err(|error| bad("the text is no JWK set").with_source(error))?;
+        let document: Document<'_> = serde_json::from_str(text)
+            .map_err(|error| bad("the text is no JWK set").with_source(describe(&error)))?;
         if document.keys.len() > MAX_KEYS {
             return Err(bad("the JWK set has more than 100 keys"));
         }

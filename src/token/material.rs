@@ -419,8 +419,10 @@ enum PemLabel {
 
 /// The one key of a PEM text. `openssl ecparam` writes the curve's parameters before it.
 fn pem_block(text: &[u8]) -> Result<(PemLabel, Zeroizing<Vec<u8>>), ConfigError> {
-    let blocks = pem::parse_many(text)
-        .map_err(|error| bad_key("the text is no PEM (RFC 7468)").with_source(error.to_string()))?;
+    // Without the reader's own error: it quotes the text, which may be a private key with a blank line in it.
+    let blocks = pem::parse_many(text).map_err(|_| {
+        bad_key("the text is no PEM (RFC 7468): is there a blank line in it, or is a line cut?")
+    })?;
     let mut keys = blocks.into_iter().filter(|block| block.tag() != "EC PARAMETERS");
     let (Some(block), None) = (keys.next(), keys.next()) else {
         return Err(bad_key("the PEM text must hold exactly one key"));
