@@ -109,6 +109,9 @@ mod secret;
 pub mod service;
 pub mod session;
 mod store;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod test_util;
 pub mod token;
 mod url;
 

@@ -25,7 +25,8 @@ use tower_jwt_auth::{
 use support::stalled_moka::{
     Operation, at_next_look, create, do_maintenance, fill_the_queue, finish, full_store, poll, stall,
 };
-use support::store_contract::Bench;
+use tower_jwt_auth::test_util::Bench;
+
 use support::{DAY, HOUR, MINUTE, ManualClock, SECOND, created, new_session, present, unique};
 
 static POLICY: LazyLock<SessionPolicy> = LazyLock::new(SessionPolicy::default);
@@ -36,7 +37,7 @@ async fn open() -> Bench<MokaStore, ManualClock> {
     Bench { store: MokaStore::builder().clock(clock.clone()).build(), clock }
 }
 
-support::store_contract!(open);
+tower_jwt_auth::store_contract!(open);
 
 /// The store behind an `Arc` is the same store.
 mod shared {
@@ -47,7 +48,7 @@ mod shared {
         Bench { store: Arc::new(store), clock }
     }
 
-    crate::support::store_contract!(open);
+    tower_jwt_auth::store_contract!(open);
 }
 
 fn digest(session: &NewSession) -> SubjectDigest {

@@ -32,8 +32,9 @@ use crate::session::{
 /// - Once [`revoke`](Self::revoke) or [`revoke_subject`](Self::revoke_subject) has returned, no rotation of an ended
 ///   session succeeds, whatever is in flight.
 /// - `revoke_subject` and [`create`](Self::create) of one subject exclude each other.
-/// - A `create` or `rotate` that is repeated with the same attempt gives the same answer again; for a rotation that
-///   ended sessions at least for a minute.
+/// - A `create` or `rotate` that is sent again with the same attempt gives the same answer again: a rotation that ended
+///   sessions for a minute. A `create` that arrives again in the minute after its session was ended does not bring it
+///   back.
 /// - An operation whose future is dropped has happened completely or not at all.
 /// - A store that cannot answer says so with an error, and then nothing is revoked.
 #[diagnostic::on_unimplemented(
@@ -48,7 +49,9 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Keeps a new session. One above [`SessionPolicy::sessions_per_subject`] ends the longest unused.
     ///
-    /// Refused if all sessions of the subject were ended at or after the moment when the session was authenticated.
+    /// Refused if all sessions of the subject were ended at or after the moment when the session was authenticated, if
+    /// this session was ended within the last minute, and if the id is taken by a session with another secret. One
+    /// with the same secret is this session: the call was sent again.
     fn create(
         &self,
         session: &NewSession,
@@ -97,7 +100,7 @@ pub trait SessionStore: Send + Sync + 'static {
         generation: u32,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets sessions that expired more than a day ago. Says how many.
+    /// Forgets sessions that expired more than a day ago. Says how many; 0 where the engine forgets by itself.
     fn purge_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
@@ -170,7 +173,8 @@ pub enum Creation {
         /// The sessions that had to go for it.
         evicted: Vec<SessionId>,
     },
-    /// All sessions of the subject were ended since the credentials were checked.
+    /// All sessions of the subject were ended since the credentials were checked; or this very session was, and its
+    /// creation is sent again.
     RevokedMeanwhile,
 }
 

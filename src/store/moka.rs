@@ -20,7 +20,7 @@ use crate::store::{Creation, Rotation, SessionStore, StoreError};
 /// An expired session is remembered for a day, so that its last token is `Expired` and not `Unknown`.
 const KEEP_EXPIRED: Duration = Duration::from_secs(24 * 3600);
 
-/// How long it is remembered what a rotation that ended sessions answered.
+/// How long it is remembered that a session has ended, and what the rotation answered that ended it.
 const KEEP_ENDED: Duration = Duration::from_secs(60);
 
 /// Sessions in the memory of this process, over [`moka`](https://docs.rs/moka). They end when the process ends.
@@ -224,13 +224,24 @@ struct Subject {
     keep_for: Duration,
 }
 
-/// What a rotation answered that ended the session, for the case that it is sent again.
+/// A session that ended a short while ago: a creation that is sent again must not bring it back.
 struct Ended {
     session_id: SessionId,
+    at: Timestamp,
+    /// What a rotation answered that ended it, for the case that this is sent again.
+    by: Option<EndedBy>,
+}
+
+impl Ended {
+    fn is_recent(&self, now: Timestamp) -> bool {
+        now.abs_diff(self.at) < KEEP_ENDED
+    }
+}
+
+struct EndedBy {
     attempt: Attempt,
     decision: Decision,
     record: Record,
-    at: Timestamp,
 }
 
 impl Entry {
@@ -277,22 +288,24 @@ impl Subject {
     fn create(&mut self, session: &NewSession, policy: &SessionPolicy, now: Timestamp) -> Creation {
         self.keep_at_least(policy);
         if let Some(at) = self.position(&session.session_id) {
-            let record = &self.sessions[at];
-            if record.facts.secret_digest == session.secret_digest {
-                return Creation::Created { record: record.clone(), evicted: Vec::new() };
-            }
-        }
-        if self.revoked_before.is_some_and(|revoked| session.authenticated_at <= revoked) {
-            return Creation::RevokedMeanwhile;
+            let record = self.sessions[at].clone();
+            return if record.facts.secret_digest == session.secret_digest {
+                Creation::Created { record, evicted: Vec::new() }
+            } else {
+                Creation::RevokedMeanwhile
+            };
         }
         self.purge(now);
+        if self.revoked_before.is_some_and(|revoked| session.authenticated_at <= revoked)
+            || self.ended.iter().any(|ended| ended.session_id == session.session_id)
+        {
+            return Creation::RevokedMeanwhile;
+        }
         let mut evicted = Vec::new();
         while self.sessions.len() >= policy.sessions_per_subject() as usize {
-            let longest_unused = self
-                .sessions
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, record)| (!record.is_expired(now), record.state.last_used_at));
+            let longest_unused = self.sessions.iter().enumerate().min_by_key(|(_, record)| {
+                (!record.is_expired(now), record.state.last_used_at, record.facts.session_id)
+            });
             let Some((at, _)) = longest_unused else { break };
             let gone = self.sessions.remove(at);
             if !gone.is_expired(now) {
@@ -306,10 +319,11 @@ impl Subject {
 
     fn rotate(&mut self, presented: &Presented, policy: &SessionPolicy, now: Timestamp) -> Rotation {
         self.keep_at_least(policy);
-        let resent =
-            |ended: &&Ended| ended.session_id == presented.session_id && ended.attempt == presented.attempt;
-        if let Some(ended) = self.ended.iter().find(resent) {
-            return Rotation { decision: ended.decision, record: Some(ended.record.clone()), now };
+        let mut resent = (self.ended.iter())
+            .filter(|ended| ended.session_id == presented.session_id && ended.is_recent(now))
+            .filter_map(|ended| ended.by.as_ref());
+        if let Some(by) = resent.find(|by| by.attempt == presented.attempt) {
+            return Rotation { decision: by.decision, record: Some(by.record.clone()), now };
         }
         let at = self.position(&presented.session_id);
         let record = at.and_then(|at| self.sessions.get_mut(at));
@@ -326,24 +340,24 @@ impl Subject {
             } else {
                 self.sessions.remove(at);
             }
-            self.ended.retain(|ended| now.abs_diff(ended.at) < KEEP_ENDED);
-            self.ended.push(Ended {
-                session_id: presented.session_id,
-                attempt: presented.attempt,
-                decision,
-                record: record.clone(),
-                at: now,
-            });
+            let by = EndedBy { attempt: presented.attempt, decision, record: record.clone() };
+            self.note_end(presented.session_id, Some(by), now);
         }
         Rotation { decision, record, now }
     }
 
-    fn revoke(&mut self, session_id: &SessionId, proof: Option<&SecretDigest>) -> bool {
+    fn note_end(&mut self, session_id: SessionId, by: Option<EndedBy>, now: Timestamp) {
+        self.ended.retain(|ended| ended.is_recent(now));
+        self.ended.push(Ended { session_id, at: now, by });
+    }
+
+    fn revoke(&mut self, session_id: &SessionId, proof: Option<&SecretDigest>, now: Timestamp) -> bool {
         let Some(at) = self.position(session_id) else { return false };
         if proof.is_some_and(|proof| *proof != self.sessions[at].facts.secret_digest) {
             return false;
         }
         self.sessions.remove(at);
+        self.note_end(*session_id, None, now);
         true
     }
 
@@ -359,7 +373,7 @@ impl Subject {
     fn purge(&mut self, now: Timestamp) -> u64 {
         let before = self.sessions.len();
         self.sessions.retain(|record| now < record.expires_at().saturating_add(KEEP_EXPIRED));
-        self.ended.retain(|ended| now.abs_diff(ended.at) < KEEP_ENDED);
+        self.ended.retain(|ended| ended.is_recent(now));
         (before - self.sessions.len()) as u64
     }
 }
@@ -413,7 +427,8 @@ impl SessionStore for MokaStore {
         session_id: &SessionId,
         proof: Option<&SecretDigest>,
     ) -> Result<bool, StoreError> {
-        let ended = self.with_subject(subject, false, |state, _| state.revoke(session_id, proof)).await;
+        let ended =
+            self.with_subject(subject, false, |state, now| state.revoke(session_id, proof, now)).await;
         Ok(ended.unwrap_or(false))
     }
 

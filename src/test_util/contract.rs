@@ -1,28 +1,44 @@
-//! What every session store does, whatever it keeps its sessions in. One test a function; a store runs them all by
-//! [`store_contract!`](crate::support::store_contract).
+//! What every session store does, whatever it keeps its sessions in: one test a function, which
+//! [`store_contract!`](crate::store_contract) makes of it.
 //!
 //! Nothing here relies on a clock that stands still: a store that decides by a server's clock runs the same tests. So
 //! times are compared with the `now` of the answer, and windows are passed by [`MARGIN`] at least.
 
+// A fault of the store is a panic of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tower_jwt_auth::{
-    ClientInfo, Creation, Decision, NewSession, OnReuse, Presented, Record, Retry, Rotation, RotationState,
-    SecretDigest, SessionPolicy, SessionStore, SubjectDigest, Timestamp, Unknown, decide,
-};
+use tokio::sync::Barrier;
 
-use super::{DAY, HOUR, MINUTE, ManualClock, SECOND, created, new_session, present, unique};
+use super::{ManualClock, created, new_session, present, unique};
+use crate::clock::Timestamp;
+use crate::session::{
+    ClientInfo, Decision, NewSession, OnReuse, Presented, Record, Retry, RotationState, SecretDigest,
+    SessionPolicy, SubjectDigest, Unknown, decide,
+};
+use crate::store::{Creation, Rotation, SessionStore};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// More than any test here takes.
-pub const MARGIN: Duration = MINUTE;
+const MARGIN: Duration = MINUTE;
 
 const HOLD: Duration = Duration::from_secs(240);
 const RETRY: Duration = Duration::from_secs(480);
 
 /// Moves the clock that a store decides by.
-pub trait ShiftTime {
+pub trait ShiftTime: Send + Sync + 'static {
+    /// Moves it forward.
     fn advance(&self, by: Duration);
+    /// Moves it back.
     fn step_back(&self, by: Duration);
 }
 
@@ -37,15 +53,34 @@ impl ShiftTime for ManualClock {
 }
 
 /// A store that no other test uses, and its clock.
+#[derive(Debug)]
 pub struct Bench<S, C> {
+    /// The store.
     pub store: S,
+    /// The clock that it decides by.
     pub clock: C,
 }
 
-/// Makes a test of each function of this module. `$open` is an async function that gives a [`Bench`].
+/// Makes a test of each part of the contract that every [`SessionStore`](crate::SessionStore) keeps.
+///
+/// The argument is an async function without arguments that gives a [`Bench`](crate::test_util::Bench): a store that no
+/// other test uses, and the clock that it decides by. The program needs tokio with `macros` and `rt-multi-thread`.
+///
+/// ```
+/// use tower_jwt_auth::MokaStore;
+/// use tower_jwt_auth::test_util::{Bench, ManualClock};
+///
+/// async fn open() -> Bench<MokaStore, ManualClock> {
+///     let clock = ManualClock::new();
+///     Bench { store: MokaStore::builder().clock(clock.clone()).build(), clock }
+/// }
+///
+/// tower_jwt_auth::store_contract!(open);
+/// ```
+#[macro_export]
 macro_rules! store_contract {
     ($open:path) => {
-        $crate::support::store_contract!(@ $open:
+        $crate::store_contract!(@one $open:
             a_session_comes_back_as_it_was_given
             odd_values_come_back_as_they_were_given
             a_repeated_create_makes_one_session
@@ -73,18 +108,33 @@ macro_rules! store_contract {
             use_is_marked_once_and_for_the_newest_generation
             expired_sessions_are_forgotten_a_day_later
             a_clock_that_steps_back_harms_nobody
+            a_resent_create_does_not_undo_a_logout
+        );
+        $crate::store_contract!(@many $open:
+            at_once_a_token_has_one_successor
+            at_once_a_strict_token_is_good_once
+            at_once_a_creation_makes_one_session
+            at_once_logins_keep_to_the_cap
+            at_once_no_rotation_outlives_the_end_of_its_session
+            at_once_no_login_outlives_the_end_of_all_sessions
+            at_once_a_reuse_ends_all_and_is_reported_once
         );
     };
-    (@ $open:path: $($case:ident)*) => {$(
+    (@one $open:path: $($case:ident)*) => {$(
         #[tokio::test]
         async fn $case() {
-            $crate::support::store_contract::$case(&$open().await).await;
+            $crate::test_util::contract::$case(&$open().await).await;
+        }
+    )*};
+    (@many $open:path: $($case:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $case() {
+            $crate::test_util::contract::$case($open().await).await;
         }
     )*};
 }
-pub(crate) use store_contract;
 
-pub fn policy() -> SessionPolicy {
+fn policy() -> SessionPolicy {
     SessionPolicy::default().with_retry(Retry::Within { retry: RETRY, hold: HOLD })
 }
 
@@ -231,6 +281,11 @@ pub async fn a_repeated_create_makes_one_session<S: SessionStore, C: ShiftTime>(
     assert_eq!(bench.store.create(&session, &policy()).await.unwrap(), first);
     assert_eq!(bench.list(&session.subject).await, [created(first)]);
 
+    let stranger = NewSession { secret_digest: SecretDigest::from_bytes([1; 32]), ..session.clone() };
+    let taken = bench.store.create(&stranger, &policy()).await.unwrap();
+    assert_eq!(taken, Creation::RevokedMeanwhile, "the same id with another secret");
+    assert_eq!(bench.list(&session.subject).await.len(), 1);
+
     // At the cap it must not take itself, or another session, for one too many.
     let other = bench.open(&session.subject).await;
     let full = policy().with_sessions_per_subject(2);
@@ -368,11 +423,7 @@ pub async fn row_6_the_window_does_not_slide<S: SessionStore, C: ShiftTime>(benc
         let rotation = bench.rotate(&present(&session, 0), &policy()).await;
         let Decision::Reissued(state) = rotation.decision else { panic!("step {step}: {rotation:?}") };
         assert_eq!(state.handed_at, rotation.now);
-        assert_eq!(
-            tower_jwt_auth::RotationState { handed_at: minted.handed_at, ..state },
-            minted,
-            "nothing else"
-        );
+        assert_eq!(RotationState { handed_at: minted.handed_at, ..state }, minted, "nothing else");
     }
     // Two sixths after the last reissue, but all six after the rotation.
     bench.clock.advance(RETRY / 3);
@@ -629,7 +680,8 @@ pub async fn expired_sessions_are_forgotten_a_day_later<S: SessionStore, C: Shif
     assert_eq!(bench.rotate(&present(&ada, 0), &policy()).await.decision, Decision::Expired);
 
     bench.clock.advance(2 * MARGIN);
-    assert_eq!(bench.store.purge_expired().await.unwrap(), 2);
+    let purged = bench.store.purge_expired().await.unwrap();
+    assert!(purged == 2 || purged == 0, "all that had expired, or 0 where the engine forgets by itself");
     for gone in [&ada, &bob] {
         assert_unknown(&bench.rotate(&present(gone, 0), &policy()).await);
     }
@@ -653,4 +705,200 @@ pub async fn a_clock_that_steps_back_harms_nobody<S: SessionStore, C: ShiftTime>
     let rotation = bench.rotate(&present(&session, 1), &policy()).await;
     assert_eq!(rotation.decision, Decision::Superseded, "no window is open for ever");
     assert_eq!(bench.revoke_all(&name, None).await, 0);
+}
+
+pub async fn a_resent_create_does_not_undo_a_logout<S: SessionStore, C: ShiftTime>(bench: &Bench<S, C>) {
+    let session = bench.open(&subject("ada")).await;
+    let sibling = bench.open(&session.subject).await;
+    assert!(bench.revoke(&session, None).await);
+    for _ in 0..5 {
+        bench.clock.advance(10 * SECOND);
+        let resent = bench.store.create(&session, &policy()).await.unwrap();
+        assert_eq!(resent, Creation::RevokedMeanwhile);
+        assert!(!bench.is_alive(&session).await && bench.is_alive(&sibling).await);
+    }
+}
+
+// At once. Times stand still if the clock does, so order is told by what has returned.
+
+const CALLS: usize = 24;
+
+/// Runs all of `calls`, each in its task, none before all are ready. Their outputs, in the order of the calls.
+async fn at_once<F>(calls: impl IntoIterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let calls: Vec<F> = calls.into_iter().collect();
+    let start = Arc::new(Barrier::new(calls.len()));
+    let tasks: Vec<_> = calls
+        .into_iter()
+        .map(|call| {
+            let start = Arc::clone(&start);
+            tokio::spawn(async move {
+                start.wait().await;
+                call.await
+            })
+        })
+        .collect();
+    let mut outputs = Vec::new();
+    for task in tasks {
+        outputs.push(task.await.unwrap());
+    }
+    outputs
+}
+
+/// What the rotations of one token, presented by many calls at once, were decided.
+async fn decisions_at_once<S: SessionStore, C: ShiftTime>(
+    bench: &Arc<Bench<S, C>>,
+    session: &NewSession,
+    generation: u32,
+    policy: &SessionPolicy,
+) -> Vec<Decision> {
+    let call = || {
+        let (bench, presented, policy) = (Arc::clone(bench), present(session, generation), policy.clone());
+        async move { bench.store.rotate(&presented, &policy).await.unwrap().decision }
+    };
+    at_once((0..CALLS).map(|_| call())).await
+}
+
+fn count(decisions: &[Decision]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for decision in decisions {
+        *counts.entry(decision.as_str()).or_insert(0) += 1;
+    }
+    counts
+}
+
+pub async fn at_once_a_token_has_one_successor<S: SessionStore, C: ShiftTime>(bench: Bench<S, C>) {
+    let bench = Arc::new(bench);
+    for _ in 0..3 {
+        let session = bench.open(&subject("ada")).await;
+        bench.clock.advance(HOLD + MARGIN);
+        let decisions = decisions_at_once(&bench, &session, 0, &policy()).await;
+        assert_eq!(count(&decisions), BTreeMap::from([("rotated", 1), ("reissued", CALLS - 1)]));
+        assert!(decisions.iter().filter_map(Decision::state).all(|state| state.generation == 1));
+    }
+}
+
+pub async fn at_once_a_strict_token_is_good_once<S: SessionStore, C: ShiftTime>(bench: Bench<S, C>) {
+    let (bench, strict) = (Arc::new(bench), policy().with_retry(Retry::Strict));
+    for _ in 0..3 {
+        let session = bench.open(&subject("ada")).await;
+        let decisions = decisions_at_once(&bench, &session, 0, &strict).await;
+        let expected = BTreeMap::from([("rotated", 1), ("superseded", 1), ("unknown", CALLS - 2)]);
+        assert_eq!(count(&decisions), expected);
+    }
+}
+
+pub async fn at_once_a_reuse_ends_all_and_is_reported_once<S: SessionStore, C: ShiftTime>(
+    bench: Bench<S, C>,
+) {
+    let bench = Arc::new(bench);
+    let session = bench.open_at(&subject("ada"), 2).await;
+    for _ in 0..3 {
+        bench.open(&session.subject).await;
+    }
+    let decisions = decisions_at_once(&bench, &session, 0, &policy()).await;
+    assert_eq!(count(&decisions), BTreeMap::from([("reused", 1), ("unknown", CALLS - 1)]));
+    assert_eq!(bench.list(&session.subject).await, []);
+}
+
+pub async fn at_once_a_creation_makes_one_session<S: SessionStore, C: ShiftTime>(bench: Bench<S, C>) {
+    let bench = Arc::new(bench);
+    let session = new_session(&subject("ada"), bench.now().await);
+    let call = || {
+        let (bench, session) = (Arc::clone(&bench), session.clone());
+        async move { bench.store.create(&session, &policy()).await.unwrap() }
+    };
+    let records: Vec<Record> = at_once((0..CALLS).map(|_| call())).await.into_iter().map(created).collect();
+    assert_eq!(bench.list(&session.subject).await, [records[0].clone()]);
+    assert!(records.iter().all(|record| *record == records[0]));
+}
+
+pub async fn at_once_logins_keep_to_the_cap<S: SessionStore, C: ShiftTime>(bench: Bench<S, C>) {
+    const CAP: usize = 5;
+    let bench = Arc::new(bench);
+    let name = subject("ada");
+    let now = bench.now().await;
+    let cap = policy().with_sessions_per_subject(5);
+    let call = || {
+        let (bench, session, cap) = (Arc::clone(&bench), new_session(&name, now), cap.clone());
+        async move { bench.store.create(&session, &cap).await.unwrap() }
+    };
+    let mut gone = BTreeSet::new();
+    for creation in at_once((0..CALLS).map(|_| call())).await {
+        let Creation::Created { evicted, .. } = creation else { panic!("refused") };
+        for session_id in evicted {
+            assert!(gone.insert(session_id), "evicted twice");
+        }
+    }
+    let kept = bench.list(&name).await;
+    assert_eq!((kept.len(), gone.len()), (CAP, CALLS - CAP));
+    assert!(kept.iter().all(|record| !gone.contains(&record.facts.session_id)));
+}
+
+pub async fn at_once_no_rotation_outlives_the_end_of_its_session<S: SessionStore, C: ShiftTime>(
+    bench: Bench<S, C>,
+) {
+    let bench = Arc::new(bench);
+    let no_hold = policy().with_retry(Retry::Within { retry: RETRY, hold: Duration::ZERO });
+    for end in ["logout", "all", "reuse"].repeat(4) {
+        let session = bench.open(&subject("ada")).await;
+        for generation in 0..2 {
+            assert!(bench.rotate(&present(&session, generation), &no_hold).await.decision.hands_out());
+        }
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let call = |number: usize| {
+            let (bench, session, no_hold) = (Arc::clone(&bench), session.clone(), no_hold.clone());
+            let has_ended = Arc::clone(&has_ended);
+            async move {
+                if number == 0 {
+                    match end {
+                        "logout" => assert!(bench.revoke(&session, None).await),
+                        "all" => assert_eq!(bench.revoke_all(&session.subject, None).await, 1),
+                        _ => {
+                            let reuse = bench.store.rotate(&present(&session, 0), &no_hold).await.unwrap();
+                            assert_eq!(reuse.decision, Decision::Reused);
+                        }
+                    }
+                    has_ended.store(true, Ordering::SeqCst);
+                    return;
+                }
+                for generation in 2.. {
+                    let was_ended = has_ended.load(Ordering::SeqCst);
+                    let rotation =
+                        bench.store.rotate(&present(&session, generation), &no_hold).await.unwrap();
+                    if rotation.decision.state().is_none() {
+                        break;
+                    }
+                    assert!(!was_ended, "{end}: granted after it had ended");
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        at_once((0..2).map(call)).await;
+        assert!(!bench.is_alive(&session).await, "{end}");
+    }
+}
+
+pub async fn at_once_no_login_outlives_the_end_of_all_sessions<S: SessionStore, C: ShiftTime>(
+    bench: Bench<S, C>,
+) {
+    let bench = Arc::new(bench);
+    for _ in 0..4 {
+        let name = subject("ada");
+        let checked_at = bench.now().await;
+        let call = |number: usize| {
+            let (bench, session) = (Arc::clone(&bench), new_session(&name, checked_at));
+            async move {
+                if number == CALLS / 2 {
+                    bench.revoke_all(&session.subject, None).await;
+                } else {
+                    bench.store.create(&session, &policy()).await.unwrap();
+                }
+            }
+        };
+        at_once((0..CALLS).map(call)).await;
+        assert_eq!(bench.list(&name).await, [], "a login checked before has survived");
+    }
 }
