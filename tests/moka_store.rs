@@ -27,7 +27,7 @@ use support::stalled_moka::{
 };
 use tower_jwt_auth::test_util::Bench;
 
-use support::{DAY, HOUR, MINUTE, ManualClock, SECOND, created, new_session, present, unique};
+use support::{DAY, HOUR, MINUTE, ManualClock, SECOND, created, fresh_attempt, new_session, present, unique};
 
 static POLICY: LazyLock<SessionPolicy> = LazyLock::new(SessionPolicy::default);
 static STRICT: LazyLock<SessionPolicy> = LazyLock::new(|| SessionPolicy::default().with_retry(Retry::Strict));
@@ -102,7 +102,7 @@ async fn windows_end_to_the_millisecond() {
 async fn a_login_of_the_very_moment_of_the_revocation_loses() {
     let Bench { store, clock } = open().await;
     let revoked = clock.now();
-    store.revoke_subject(&SubjectDigest::of("ada"), None, &POLICY).await.unwrap();
+    store.revoke_subject(&SubjectDigest::of("ada"), None, &POLICY, &fresh_attempt()).await.unwrap();
     let create = async |at| store.create(&new_session("ada", at), &POLICY).await.unwrap();
     assert_eq!(create(revoked).await, Creation::RevokedMeanwhile);
     created(create(revoked.saturating_add(Duration::from_millis(1))).await);
@@ -147,7 +147,7 @@ async fn lifetimes_without_end_are_no_fault() {
     created(store.create(&session, &for_ever).await.unwrap());
     clock.set(Timestamp::from_unix_millis(i64::MAX - 1));
     assert_eq!(rotate(&store, &present(&session, 0), &for_ever).await.decision.as_str(), "rotated");
-    store.revoke_subject(&digest(&session), None, &for_ever).await.unwrap();
+    store.revoke_subject(&digest(&session), None, &for_ever, &fresh_attempt()).await.unwrap();
     assert_eq!(record(&store, &session).await, None);
 }
 
@@ -277,10 +277,18 @@ impl End {
     async fn of(self, store: &MokaStore, session: &NewSession) {
         match self {
             Self::Logout => {
-                assert!(store.revoke(&digest(session), &session.session_id, None).await.unwrap());
+                assert!(
+                    store
+                        .revoke(&digest(session), &session.session_id, None, &fresh_attempt())
+                        .await
+                        .unwrap()
+                );
             }
             Self::RevokeSubject => {
-                assert_eq!(store.revoke_subject(&digest(session), None, &POLICY).await.unwrap(), 1);
+                assert_eq!(
+                    store.revoke_subject(&digest(session), None, &POLICY, &fresh_attempt()).await.unwrap(),
+                    1
+                );
             }
             Self::Reuse => {
                 assert_eq!(rotate(store, &present(session, 0), &POLICY).await.decision, Decision::Reused);
@@ -351,7 +359,10 @@ fn no_login_in_flight_outlives_the_revocation_of_its_subject() {
                 async move {
                     if number == 0 {
                         let subject = SubjectDigest::of("ada");
-                        store.revoke_subject(&subject, except.as_ref(), &POLICY).await.unwrap();
+                        store
+                            .revoke_subject(&subject, except.as_ref(), &POLICY, &fresh_attempt())
+                            .await
+                            .unwrap();
                     } else {
                         store.create(&new_session("ada", checked_at), &POLICY).await.unwrap();
                     }
@@ -435,12 +446,12 @@ impl Desk {
             Call::CreateFirst => create(&store, &self.first_of_another),
             Call::Rotate => Box::pin(async move { drop(rotate(&store, &due, &POLICY).await) }),
             Call::Supersede => Box::pin(async move { drop(rotate(&store, &late, &POLICY).await) }),
-            Call::Revoke => {
-                Box::pin(async move { drop(store.revoke(&subject, &session.session_id, None).await) })
-            }
-            Call::RevokeSubject => {
-                Box::pin(async move { drop(store.revoke_subject(&subject, None, &POLICY).await) })
-            }
+            Call::Revoke => Box::pin(async move {
+                drop(store.revoke(&subject, &session.session_id, None, &fresh_attempt()).await);
+            }),
+            Call::RevokeSubject => Box::pin(async move {
+                drop(store.revoke_subject(&subject, None, &POLICY, &fresh_attempt()).await);
+            }),
             Call::MarkUsed => {
                 Box::pin(async move { store.mark_used(&subject, &session.session_id, 1).await.unwrap() })
             }
@@ -600,7 +611,10 @@ fn dropped_operations_leave_no_lock_behind() {
                     let operation = async {
                         store.create(&session, &POLICY).await.unwrap();
                         rotate(&store, &present(&session, 0), &STRICT).await;
-                        store.revoke_subject(&digest(&session), None, &POLICY).await.unwrap();
+                        store
+                            .revoke_subject(&digest(&session), None, &POLICY, &fresh_attempt())
+                            .await
+                            .unwrap();
                     };
                     let polls = usize::try_from(number / 8 % 3).unwrap();
                     support::poll_then_drop(operation, polls);
@@ -644,7 +658,7 @@ fn a_full_store_drops_the_subject_not_used_for_the_longest_time() {
             }
         }
 
-        finish(store.revoke_subject(&SubjectDigest::of("ada"), None, &POLICY)).unwrap();
+        finish(store.revoke_subject(&SubjectDigest::of("ada"), None, &POLICY, &fresh_attempt())).unwrap();
         do_maintenance(&store);
         finish(opened(&store, "erin"));
         finish(opened(&store, "frank"));
@@ -684,7 +698,7 @@ fn a_limit_of_none_is_a_limit_of_one() {
         let store = MokaStore::builder().max_subjects(0).build();
         let session = finish(opened(&store, "ada"));
         assert!(finish(record(&store, &session)).is_some());
-        finish(store.revoke_subject(&SubjectDigest::of("bob"), None, &POLICY)).unwrap();
+        finish(store.revoke_subject(&SubjectDigest::of("bob"), None, &POLICY, &fresh_attempt())).unwrap();
         let store = MokaStore::builder().max_subjects(u64::MAX).build();
         finish(opened(&store, "ada"));
     });

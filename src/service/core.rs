@@ -98,7 +98,7 @@ impl Core {
             };
             events::opened(token.session_id, &evicted);
             for old in presented {
-                core.end_presented(&old, "replaced by a login").await;
+                core.end_presented(&old, &attempt, "replaced by a login").await;
             }
             core.grant(&token, &record, identity.claims, true, record.facts.created_at)
         })
@@ -106,9 +106,9 @@ impl Core {
     }
 
     /// The old session of a login. That it could not be ended does not undo the login.
-    async fn end_presented(&self, token: &RefreshToken, why: &'static str) {
+    async fn end_presented(&self, token: &RefreshToken, attempt: &Attempt, why: &'static str) {
         let proof = token.secret_digest();
-        match twice(|| self.store.revoke(&token.subject, &token.session_id, Some(&proof))).await {
+        match twice(|| self.store.revoke(&token.subject, &token.session_id, Some(&proof), attempt)).await {
             Ok(true) => events::ended(token.session_id, why),
             Ok(false) => {}
             Err(error) => events::unavailable("store", &error),
@@ -267,8 +267,9 @@ impl Core {
         self.finish(move |core| async move {
             let mut ended = 0;
             for token in tokens {
-                let proof = token.secret_digest();
-                if twice(|| core.store.revoke(&token.subject, &token.session_id, Some(&proof))).await? {
+                let (proof, attempt) = (token.secret_digest(), Attempt::random().map_err(no_randomness)?);
+                let revoke = || core.store.revoke(&token.subject, &token.session_id, Some(&proof), &attempt);
+                if twice(revoke).await? {
                     events::ended(token.session_id, "logout");
                     ended += 1;
                 }
@@ -285,7 +286,8 @@ impl Core {
         why: &'static str,
     ) -> Result<bool, SessionError> {
         self.finish(move |core| async move {
-            let ended = twice(|| core.store.revoke(&subject, &session_id, None)).await?;
+            let attempt = Attempt::random().map_err(no_randomness)?;
+            let ended = twice(|| core.store.revoke(&subject, &session_id, None, &attempt)).await?;
             if ended {
                 events::ended(session_id, why);
             }
@@ -300,8 +302,9 @@ impl Core {
         except: Option<SessionId>,
     ) -> Result<u64, SessionError> {
         self.finish(move |core| async move {
-            let digest = SubjectDigest::of(&subject);
-            let ended = twice(|| core.store.revoke_subject(&digest, except.as_ref(), &core.policy)).await?;
+            let (digest, attempt) = (SubjectDigest::of(&subject), Attempt::random().map_err(no_randomness)?);
+            let revoke = || core.store.revoke_subject(&digest, except.as_ref(), &core.policy, &attempt);
+            let ended = twice(revoke).await?;
             events::ended_all(&subject, ended);
             Ok(ended)
         })

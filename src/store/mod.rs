@@ -20,7 +20,7 @@ pub use moka::{MokaStore, MokaStoreBuilder};
 
 use crate::clock::Timestamp;
 use crate::session::{
-    Decision, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
+    Attempt, Decision, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
 };
 
 /// A place for sessions. Implement it with `async fn`.
@@ -32,9 +32,9 @@ use crate::session::{
 /// - Once [`revoke`](Self::revoke) or [`revoke_subject`](Self::revoke_subject) has returned, no rotation of an ended
 ///   session succeeds, whatever is in flight.
 /// - `revoke_subject` and [`create`](Self::create) of one subject exclude each other.
-/// - A `create` or `rotate` that is sent again with the same attempt gives the same answer again: a rotation that ended
-///   sessions for a minute. A `create` that arrives again in the minute after its session was ended does not bring it
-///   back.
+/// - A call that is sent again with the same attempt gives the same answer again, and changes nothing more: one that
+///   ended sessions for a minute. A `create` that arrives again in the minute after its session was ended does not
+///   bring it back.
 /// - An operation whose future is dropped has happened completely or not at all.
 /// - A store that cannot answer says so with an error, and then nothing is revoked.
 #[diagnostic::on_unimplemented(
@@ -81,6 +81,7 @@ pub trait SessionStore: Send + Sync + 'static {
         subject: &SubjectDigest,
         session_id: &SessionId,
         proof: Option<&SecretDigest>,
+        attempt: &Attempt,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Ends all sessions of a subject but the one excepted, and refuses those whose credentials were checked before.
@@ -90,6 +91,7 @@ pub trait SessionStore: Send + Sync + 'static {
         subject: &SubjectDigest,
         except: Option<&SessionId>,
         policy: &SessionPolicy,
+        attempt: &Attempt,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Notes that this generation was seen in use, if it is the newest and was not seen before.
@@ -135,8 +137,9 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         subject: &SubjectDigest,
         session_id: &SessionId,
         proof: Option<&SecretDigest>,
+        attempt: &Attempt,
     ) -> Result<bool, StoreError> {
-        S::revoke(self, subject, session_id, proof).await
+        S::revoke(self, subject, session_id, proof, attempt).await
     }
 
     async fn revoke_subject(
@@ -144,8 +147,9 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         subject: &SubjectDigest,
         except: Option<&SessionId>,
         policy: &SessionPolicy,
+        attempt: &Attempt,
     ) -> Result<u64, StoreError> {
-        S::revoke_subject(self, subject, except, policy).await
+        S::revoke_subject(self, subject, except, policy, attempt).await
     }
 
     async fn mark_used(
@@ -276,12 +280,14 @@ pub(crate) trait DynStore: Send + Sync {
         subject: &'a SubjectDigest,
         session_id: &'a SessionId,
         proof: Option<&'a SecretDigest>,
+        attempt: &'a Attempt,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
     fn revoke_subject<'a>(
         &'a self,
         subject: &'a SubjectDigest,
         except: Option<&'a SessionId>,
         policy: &'a SessionPolicy,
+        attempt: &'a Attempt,
     ) -> BoxFuture<'a, Result<u64, StoreError>>;
 }
 
@@ -323,8 +329,9 @@ impl<S: SessionStore> DynStore for S {
         subject: &'a SubjectDigest,
         session_id: &'a SessionId,
         proof: Option<&'a SecretDigest>,
+        attempt: &'a Attempt,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(SessionStore::revoke(self, subject, session_id, proof))
+        Box::pin(SessionStore::revoke(self, subject, session_id, proof, attempt))
     }
 
     fn revoke_subject<'a>(
@@ -332,7 +339,8 @@ impl<S: SessionStore> DynStore for S {
         subject: &'a SubjectDigest,
         except: Option<&'a SessionId>,
         policy: &'a SessionPolicy,
+        attempt: &'a Attempt,
     ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        Box::pin(SessionStore::revoke_subject(self, subject, except, policy))
+        Box::pin(SessionStore::revoke_subject(self, subject, except, policy, attempt))
     }
 }

@@ -218,30 +218,34 @@ struct Subject {
     dead: bool,
     sessions: Vec<Record>,
     ended: Vec<Ended>,
-    /// Sessions authenticated at or before this moment are refused.
-    revoked_before: Option<Timestamp>,
+    revoked_all: Option<RevokedAll>,
     /// How long moka must keep the entry when nobody touches it. For memory only: expiry is the record's.
     keep_for: Duration,
+}
+
+/// The last time that all sessions were ended.
+struct RevokedAll {
+    /// Sessions authenticated at or before this moment are refused.
+    before: Timestamp,
+    at: Timestamp,
+    attempt: Attempt,
+    ended: u64,
 }
 
 /// A session that ended a short while ago: a creation that is sent again must not bring it back.
 struct Ended {
     session_id: SessionId,
     at: Timestamp,
-    /// What a rotation answered that ended it, for the case that this is sent again.
-    by: Option<EndedBy>,
+    /// The call that ended it, for the case that it is sent again.
+    attempt: Attempt,
+    /// What was answered, if the call was a rotation.
+    by: Option<(Decision, Record)>,
 }
 
 impl Ended {
     fn is_recent(&self, now: Timestamp) -> bool {
         now.abs_diff(self.at) < KEEP_ENDED
     }
-}
-
-struct EndedBy {
-    attempt: Attempt,
-    decision: Decision,
-    record: Record,
 }
 
 impl Entry {
@@ -296,7 +300,7 @@ impl Subject {
             };
         }
         self.purge(now);
-        if self.revoked_before.is_some_and(|revoked| session.authenticated_at <= revoked)
+        if self.revoked_all.as_ref().is_some_and(|revoked| session.authenticated_at <= revoked.before)
             || self.ended.iter().any(|ended| ended.session_id == session.session_id)
         {
             return Creation::RevokedMeanwhile;
@@ -319,11 +323,9 @@ impl Subject {
 
     fn rotate(&mut self, presented: &Presented, policy: &SessionPolicy, now: Timestamp) -> Rotation {
         self.keep_at_least(policy);
-        let mut resent = (self.ended.iter())
-            .filter(|ended| ended.session_id == presented.session_id && ended.is_recent(now))
-            .filter_map(|ended| ended.by.as_ref());
-        if let Some(by) = resent.find(|by| by.attempt == presented.attempt) {
-            return Rotation { decision: by.decision, record: Some(by.record.clone()), now };
+        let resent = self.resent(&presented.session_id, &presented.attempt, now);
+        if let Some((decision, record)) = resent.and_then(|ended| ended.by.clone()) {
+            return Rotation { decision, record: Some(record), now };
         }
         let at = self.position(&presented.session_id);
         let record = at.and_then(|at| self.sessions.get_mut(at));
@@ -340,34 +342,67 @@ impl Subject {
             } else {
                 self.sessions.remove(at);
             }
-            let by = EndedBy { attempt: presented.attempt, decision, record: record.clone() };
-            self.note_end(presented.session_id, Some(by), now);
+            self.note_end(presented.session_id, presented.attempt, Some((decision, record.clone())), now);
         }
         Rotation { decision, record, now }
     }
 
-    fn note_end(&mut self, session_id: SessionId, by: Option<EndedBy>, now: Timestamp) {
+    fn note_end(
+        &mut self,
+        session_id: SessionId,
+        attempt: Attempt,
+        by: Option<(Decision, Record)>,
+        now: Timestamp,
+    ) {
         self.ended.retain(|ended| ended.is_recent(now));
-        self.ended.push(Ended { session_id, at: now, by });
+        self.ended.push(Ended { session_id, at: now, attempt, by });
     }
 
-    fn revoke(&mut self, session_id: &SessionId, proof: Option<&SecretDigest>, now: Timestamp) -> bool {
-        let Some(at) = self.position(session_id) else { return false };
+    /// What is remembered of this very call, if it ended the session.
+    fn resent(&self, session_id: &SessionId, attempt: &Attempt, now: Timestamp) -> Option<&Ended> {
+        self.ended.iter().find(|ended| {
+            ended.session_id == *session_id && ended.attempt == *attempt && ended.is_recent(now)
+        })
+    }
+
+    fn revoke(
+        &mut self,
+        session_id: &SessionId,
+        proof: Option<&SecretDigest>,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> bool {
+        let Some(at) = self.position(session_id) else {
+            return self.resent(session_id, attempt, now).is_some_and(|ended| ended.by.is_none());
+        };
         if proof.is_some_and(|proof| *proof != self.sessions[at].facts.secret_digest) {
             return false;
         }
         self.sessions.remove(at);
-        self.note_end(*session_id, None, now);
+        self.note_end(*session_id, *attempt, None, now);
         true
     }
 
-    fn revoke_all(&mut self, except: Option<&SessionId>, policy: &SessionPolicy, mark: Timestamp) -> u64 {
+    fn revoke_all(
+        &mut self,
+        except: Option<&SessionId>,
+        policy: &SessionPolicy,
+        attempt: &Attempt,
+        now: Timestamp,
+        mark: impl FnOnce() -> Timestamp,
+    ) -> u64 {
         self.keep_at_least(policy);
+        let resent = |last: &&RevokedAll| last.attempt == *attempt && now.abs_diff(last.at) < KEEP_ENDED;
+        if let Some(last) = self.revoked_all.as_ref().filter(resent) {
+            return last.ended;
+        }
         // The clock may have stepped back: a mark never moves to an earlier time.
-        self.revoked_before = self.revoked_before.max(Some(mark));
-        let before = self.sessions.len();
+        let before = self.revoked_all.as_ref().map(|last| last.before).max(Some(mark()));
+        let all = self.sessions.len();
         self.sessions.retain(|record| Some(&record.facts.session_id) == except);
-        (before - self.sessions.len()) as u64
+        let ended = (all - self.sessions.len()) as u64;
+        self.revoked_all = before.map(|before| RevokedAll { before, at: now, attempt: *attempt, ended });
+        ended
     }
 
     fn purge(&mut self, now: Timestamp) -> u64 {
@@ -426,9 +461,11 @@ impl SessionStore for MokaStore {
         subject: &SubjectDigest,
         session_id: &SessionId,
         proof: Option<&SecretDigest>,
+        attempt: &Attempt,
     ) -> Result<bool, StoreError> {
-        let ended =
-            self.with_subject(subject, false, |state, now| state.revoke(session_id, proof, now)).await;
+        let ended = self
+            .with_subject(subject, false, |state, now| state.revoke(session_id, proof, attempt, now))
+            .await;
         Ok(ended.unwrap_or(false))
     }
 
@@ -437,10 +474,13 @@ impl SessionStore for MokaStore {
         subject: &SubjectDigest,
         except: Option<&SessionId>,
         policy: &SessionPolicy,
+        attempt: &Attempt,
     ) -> Result<u64, StoreError> {
         // The mark must stand even where there is no session yet: a login may be under way.
         let ended = self
-            .with_subject(subject, true, |state, now| state.revoke_all(except, policy, self.marks.mark(now)))
+            .with_subject(subject, true, |state, now| {
+                state.revoke_all(except, policy, attempt, now, || self.marks.mark(now))
+            })
             .await;
         Ok(ended.unwrap_or(0))
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::Barrier;
 
-use super::{ManualClock, created, new_session, present, unique};
+use super::{ManualClock, created, fresh_attempt, new_session, present, unique};
 use crate::clock::Timestamp;
 use crate::session::{
     ClientInfo, Decision, NewSession, OnReuse, Presented, Record, Retry, RotationState, SecretDigest,
@@ -109,6 +109,8 @@ macro_rules! store_contract {
             expired_sessions_are_forgotten_a_day_later
             a_clock_that_steps_back_harms_nobody
             a_resent_create_does_not_undo_a_logout
+            a_resent_logout_is_answered_again
+            a_resent_end_of_all_spares_later_logins
         );
         $crate::store_contract!(@many $open:
             at_once_a_token_has_one_successor
@@ -177,12 +179,14 @@ impl<S: SessionStore, C: ShiftTime> Bench<S, C> {
     }
 
     async fn revoke(&self, session: &NewSession, proof: Option<&SecretDigest>) -> bool {
-        self.store.revoke(&SubjectDigest::of(&session.subject), &session.session_id, proof).await.unwrap()
+        let subject = SubjectDigest::of(&session.subject);
+        self.store.revoke(&subject, &session.session_id, proof, &fresh_attempt()).await.unwrap()
     }
 
     async fn revoke_all(&self, subject: &str, except: Option<&NewSession>) -> u64 {
         let except = except.map(|session| &session.session_id);
-        self.store.revoke_subject(&SubjectDigest::of(subject), except, &policy()).await.unwrap()
+        let subject = SubjectDigest::of(subject);
+        self.store.revoke_subject(&subject, except, &policy(), &fresh_attempt()).await.unwrap()
     }
 
     /// Presents a token, and holds the answer and what is kept afterwards against the rule: [`decide`] over what was
@@ -717,6 +721,34 @@ pub async fn a_resent_create_does_not_undo_a_logout<S: SessionStore, C: ShiftTim
         assert_eq!(resent, Creation::RevokedMeanwhile);
         assert!(!bench.is_alive(&session).await && bench.is_alive(&sibling).await);
     }
+}
+
+pub async fn a_resent_logout_is_answered_again<S: SessionStore, C: ShiftTime>(bench: &Bench<S, C>) {
+    let (session, attempt) = (bench.open(&subject("ada")).await, fresh_attempt());
+    let digest = SubjectDigest::of(&session.subject);
+    for _ in 0..5 {
+        let proof = Some(&session.secret_digest);
+        assert!(bench.store.revoke(&digest, &session.session_id, proof, &attempt).await.unwrap());
+        assert!(!bench.revoke(&session, None).await, "another call finds none");
+        assert_unknown(&bench.rotate(&present(&session, 0), &policy()).await);
+        bench.clock.advance(10 * SECOND);
+    }
+}
+
+pub async fn a_resent_end_of_all_spares_later_logins<S: SessionStore, C: ShiftTime>(bench: &Bench<S, C>) {
+    let (session, attempt) = (bench.open(&subject("ada")).await, fresh_attempt());
+    bench.open(&session.subject).await;
+    let digest = SubjectDigest::of(&session.subject);
+    let end_all = async || bench.store.revoke_subject(&digest, None, &policy(), &attempt).await.unwrap();
+    assert_eq!(end_all().await, 2);
+    bench.clock.advance(SECOND);
+    let (login, under_way) = (bench.open(&session.subject).await, bench.now().await);
+    for _ in 0..5 {
+        assert_eq!(end_all().await, 2);
+        assert!(bench.is_alive(&login).await);
+        bench.clock.advance(10 * SECOND);
+    }
+    created(bench.store.create(&new_session(&session.subject, under_way), &policy()).await.unwrap());
 }
 
 // At once. Times stand still if the clock does, so order is told by what has returned.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tower_jwt_auth::{
-    Creation, MokaStore, NewSession, Presented, Record, Rotation, SecretDigest, SessionId, SessionPolicy,
-    SessionStore, StoreError, StoreErrorKind, SubjectDigest, Timestamp, decide,
+    Attempt, Creation, MokaStore, NewSession, Presented, Record, Rotation, SecretDigest, SessionId,
+    SessionPolicy, SessionStore, StoreError, StoreErrorKind, SubjectDigest, Timestamp, decide,
 };
 
 use crate::support::ManualClock;
@@ -191,8 +191,9 @@ impl SessionStore for FaultStore {
         subject: &SubjectDigest,
         session: &SessionId,
         proof: Option<&SecretDigest>,
+        attempt: &Attempt,
     ) -> Result<bool, StoreError> {
-        self.run(Op::Revoke, self.inner.revoke(subject, session, proof)).await
+        self.run(Op::Revoke, self.inner.revoke(subject, session, proof, attempt)).await
     }
 
     async fn revoke_subject(
@@ -200,8 +201,9 @@ impl SessionStore for FaultStore {
         subject: &SubjectDigest,
         except: Option<&SessionId>,
         policy: &SessionPolicy,
+        attempt: &Attempt,
     ) -> Result<u64, StoreError> {
-        self.run(Op::RevokeSubject, self.inner.revoke_subject(subject, except, policy)).await
+        self.run(Op::RevokeSubject, self.inner.revoke_subject(subject, except, policy, attempt)).await
     }
 
     async fn mark_used(
