@@ -33,6 +33,8 @@ pub enum ConfigErrorKind {
     Path,
     /// A size or a number is out of its bounds.
     Limit,
+    /// A URL, a prefix or a name by which a store finds its data has another form.
+    Store,
 }
 
 impl ConfigError {

@@ -71,6 +71,9 @@
 //! | `aws-lc-rs` | yes | signatures by aws-lc-rs, which needs a C compiler; preferred when both backends are on |
 //! | `rust-crypto` | | signatures in pure Rust |
 //! | `moka` | yes | [`MokaStore`], sessions in the memory of one process |
+//! | `redis` | | `RedisStore`, sessions on Redis for any number of nodes |
+//! | `postgres` | | `PostgresStore`, sessions on PostgreSQL for any number of nodes |
+//! | `test-util` | | `test_util`: for tests, a clock to be set by hand, and the contract of session stores |
 //!
 //! Without a backend everything compiles, and one is given as an argument: [`Crypto`]. Whatever other crates of the tree
 //! switch on in `jsonwebtoken`, the backend is the one that is named here.
@@ -96,6 +99,9 @@
 //! | | `retried` | warn | `what`, `error` |
 //! | | `unavailable`, `fault` | error | `what`, `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
+//! | | `eviction_policy` | warn | `policy` |
+//! | | `purged` | debug | `sessions` |
+//! | | `purge_failed` | warn | `error` |
 
 pub mod authorize;
 pub mod bearer;
@@ -134,10 +140,16 @@ pub use session::{
     Attempt, ClientInfo, Decision, NewSession, NoSessionId, OnReuse, Presented, Record, RefreshKeys, Retry,
     RotationState, SecretDigest, SessionFacts, SessionId, SessionPolicy, SubjectDigest, Unknown, decide,
 };
-pub use store::{Creation, Rotation, SessionStore, StoreError, StoreErrorKind};
+pub use store::{Creation, PurgeTask, Rotation, SessionStore, StoreError, StoreErrorKind};
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 pub use store::{MokaStore, MokaStoreBuilder};
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use store::{PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use store::{ReconnectingConnection, RedisStore, RedisStoreBuilder};
 #[doc(no_inline)]
 pub use token::{
     AccessGrant, AccessToken, Algorithm, AnyVerified, Claims, Crypto, HasAudience, HasIssuer, HasKey, Issuer,

@@ -87,6 +87,22 @@ impl Decision {
         }
     }
 
+    /// The row of the rule, by which a store that decides elsewhere says what it decided. The two of row 1 are 0 where
+    /// there is no session, and 1.
+    pub const fn row(&self) -> u8 {
+        match self {
+            Self::Unknown(Unknown::NoSession) => 0,
+            Self::Unknown(Unknown::Mismatch) => 1,
+            Self::Expired => 2,
+            Self::Recovered(_) => 3,
+            Self::Current(_) => 4,
+            Self::Rotated(_) => 5,
+            Self::Reissued(_) => 6,
+            Self::Superseded => 7,
+            Self::Reused => 8,
+        }
+    }
+
     /// The record's state from now on, where a token is granted; `None` where it is refused.
     pub const fn state(&self) -> Option<&RotationState> {
         match self {

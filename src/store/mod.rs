@@ -3,10 +3,21 @@
 //! | store | feature | for |
 //! |---|---|---|
 //! | [`MokaStore`] | `moka` (default) | one process; sessions end with it |
+//! | [`RedisStore`] | `redis` | any number of nodes, on Redis |
+//! | [`PostgresStore`] | `postgres` | any number of nodes, on PostgreSQL |
 
+#[cfg(any(feature = "redis", feature = "postgres"))]
+mod facts;
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 mod moka;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+mod postgres;
+mod purge;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+mod redis;
 
 use std::error::Error;
 use std::fmt;
@@ -17,13 +28,21 @@ use std::sync::Arc;
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 pub use moka::{MokaStore, MokaStoreBuilder};
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use postgres::{PostgresStore, PostgresStoreBuilder};
+pub use purge::PurgeTask;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use redis::{ReconnectingConnection, RedisStore, RedisStoreBuilder};
 
 use crate::clock::Timestamp;
 use crate::session::{
     Attempt, Decision, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
 };
 
-/// A place for sessions. Implement it with `async fn`.
+/// A place for sessions. Implement it with `async fn`; the package `examples/sqlite_store` shows how, step by step, and
+/// [`store_contract!`](crate::store_contract) (feature `test-util`) tests all of what stands here.
 ///
 /// Each operation is atomic, and all times are by one clock: the store's own. What must hold:
 ///
@@ -32,11 +51,17 @@ use crate::session::{
 /// - Once [`revoke`](Self::revoke) or [`revoke_subject`](Self::revoke_subject) has returned, no rotation of an ended
 ///   session succeeds, whatever is in flight.
 /// - `revoke_subject` and [`create`](Self::create) of one subject exclude each other.
-/// - A call that is sent again with the same attempt gives the same answer again, and changes nothing more: one that
-///   ended sessions for a minute. A `create` that arrives again in the minute after its session was ended does not
-///   bring it back.
-/// - An operation whose future is dropped has happened completely or not at all.
+/// - A login that begins after `revoke_subject` has returned is not refused for it. Where both can fall into one
+///   millisecond, `revoke_subject` returns a little later, or [`now`](Self::now) gives a later time.
+/// - A call that is sent again with the same attempt changes nothing more, and gives the same outcome: a `create` its
+///   session (with nothing evicted), a rotation the same token (as `Reissued`), a call that ended sessions what it
+///   answered, for a minute at least. A `create` that arrives again in the minute after its session was ended, in
+///   whatever way, does not bring it back.
+/// - An operation whose future is dropped happens completely or not at all; it may still happen afterwards.
 /// - A store that cannot answer says so with an error, and then nothing is revoked.
+///
+/// The service calls neither [`mark_used`](Self::mark_used) nor [`purge_expired`](Self::purge_expired): the second is
+/// for a [`PurgeTask`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session store",
     label = "does not implement `SessionStore`",
@@ -47,11 +72,14 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The time by the store's clock.
     fn now(&self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
 
-    /// Keeps a new session. One above [`SessionPolicy::sessions_per_subject`] ends the longest unused.
+    /// Keeps a new session.
     ///
-    /// Refused if all sessions of the subject were ended at or after the moment when the session was authenticated, if
-    /// this session was ended within the last minute, and if the id is taken by a session with another secret. One
-    /// with the same secret is this session: the call was sent again.
+    /// If there is one with the same id and the same secret, it is this session, and the call was sent again. Refused
+    /// if the id is taken by a session with another secret, if all sessions of the subject were ended at or after the
+    /// moment when the session was authenticated, and if this session was ended within the last minute.
+    ///
+    /// Those above [`SessionPolicy::sessions_per_subject`] end for it: expired ones first (which count towards the
+    /// limit as long as they are kept, but are not named as evicted), then by `last_used_at`, then by id.
     fn create(
         &self,
         session: &NewSession,
@@ -84,8 +112,8 @@ pub trait SessionStore: Send + Sync + 'static {
         attempt: &Attempt,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Ends all sessions of a subject but the one excepted, and refuses those whose credentials were checked before.
-    /// Says how many it ended.
+    /// Ends all sessions of a subject but the one excepted, and refuses those whose credentials were checked before,
+    /// for as long as [`SessionPolicy::revocation_memory`] says. Says how many it ended.
     fn revoke_subject(
         &self,
         subject: &SubjectDigest,
@@ -207,7 +235,8 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// It could not be reached, or has no connection free.
     Unavailable,
-    /// It did not answer in time. The operation may still happen.
+    /// It did not answer in time. The operation may still happen. (Where it is sure that it will not, such as after
+    /// waiting for a lock in vain, the kind is `Unavailable`.)
     Timeout,
     /// It answered something that is no answer: other software wrote to its data, or an older version did.
     Corrupt,

@@ -312,6 +312,7 @@ impl Subject {
             });
             let Some((at, _)) = longest_unused else { break };
             let gone = self.sessions.remove(at);
+            self.note_end(gone.facts.session_id, session.attempt, None, now);
             if !gone.is_expired(now) {
                 evicted.push(gone.facts.session_id);
             }
@@ -337,10 +338,11 @@ impl Subject {
             record.clone()
         });
         if let (Decision::Superseded | Decision::Reused, Some(at), Some(record)) = (decision, at, &record) {
+            self.sessions.remove(at);
             if decision == Decision::Reused && policy.on_reuse() == OnReuse::Subject {
-                self.sessions.clear();
-            } else {
-                self.sessions.remove(at);
+                for sibling in std::mem::take(&mut self.sessions) {
+                    self.note_end(sibling.facts.session_id, presented.attempt, None, now);
+                }
             }
             self.note_end(presented.session_id, presented.attempt, Some((decision, record.clone())), now);
         }

@@ -1,0 +1,85 @@
+//! The facts of a session as bytes, for stores that do not look into them: JSON, so that later versions can add to
+//! them. What a store must compare by itself (ids, digests, times) it keeps beside them.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::session::{ClientInfo, NewSession, SecretDigest, SessionFacts, SessionId, SubjectDigest};
+use crate::store::{StoreError, StoreErrorKind};
+
+#[derive(Serialize, Deserialize)]
+struct Facts<'a> {
+    #[serde(borrow)]
+    subject: Cow<'a, str>,
+    authenticated_at: i64,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    scopes: Cow<'a, [String]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_agent: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label: Option<Cow<'a, str>>,
+}
+
+/// All of a new session but what the other columns hold, and but its claims.
+pub(super) fn encode(session: &NewSession) -> Result<Vec<u8>, StoreError> {
+    let borrowed = |text: &'_ Option<String>| text.clone().map(Cow::Owned);
+    let facts = Facts {
+        subject: Cow::Borrowed(&session.subject),
+        authenticated_at: session.authenticated_at.as_unix_millis(),
+        scopes: Cow::Borrowed(&session.scopes),
+        client_id: borrowed(&session.client_id),
+        user_agent: borrowed(&session.client.user_agent),
+        address: session.client.address,
+        label: borrowed(&session.client.label),
+    };
+    serde_json::to_vec(&facts)
+        .map_err(|error| corrupt("a session cannot be written as JSON").with_source(error))
+}
+
+/// What a store keeps beside the facts and the claims.
+pub(super) struct Kept {
+    pub(super) subject: SubjectDigest,
+    pub(super) session_id: SessionId,
+    pub(super) secret_digest: SecretDigest,
+    pub(super) created_at: Timestamp,
+    pub(super) absolute_expires_at: Timestamp,
+}
+
+/// # Errors
+///
+/// The bytes are no facts, or those of another subject.
+pub(super) fn decode(facts: &[u8], claims: Vec<u8>, kept: &Kept) -> Result<SessionFacts, StoreError> {
+    let facts: Facts<'_> = serde_json::from_slice(facts)
+        .map_err(|error| corrupt("the facts of a session cannot be read").with_source(error))?;
+    if SubjectDigest::of(&facts.subject) != kept.subject {
+        return Err(corrupt("a session is kept under the name of another subject"));
+    }
+    let client = ClientInfo {
+        user_agent: facts.user_agent.map(Cow::into_owned),
+        address: facts.address,
+        label: facts.label.map(Cow::into_owned),
+    };
+    Ok(SessionFacts {
+        subject: facts.subject.into_owned(),
+        session_id: kept.session_id,
+        secret_digest: kept.secret_digest,
+        created_at: kept.created_at,
+        authenticated_at: Timestamp::from_unix_millis(facts.authenticated_at),
+        absolute_expires_at: kept.absolute_expires_at,
+        scopes: facts.scopes.into_owned(),
+        client_id: facts.client_id.map(Cow::into_owned),
+        claims,
+        client,
+    })
+}
+
+fn corrupt(message: &'static str) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, message)
+}

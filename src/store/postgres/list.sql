@@ -1,0 +1,8 @@
+SELECT
+    session_id, secret_digest, generation, issue, minted_at, handed_at, used_at, last_used_at, idle_expires_at, attempt,
+    created_at, absolute_expires_at, facts, claims
+FROM tower_jwt_auth.sessions
+WHERE subject = $1 AND ended_at IS NULL
+    AND coalesce($2, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+        < least(idle_expires_at, absolute_expires_at)
+ORDER BY created_at DESC, session_id

@@ -1,0 +1,93 @@
+//! The statements with the names of the store's tables. They stand in the `.sql` files beside this one, with the
+//! default names.
+
+use std::fmt;
+
+use crate::error::{ConfigError, ConfigErrorKind};
+use crate::secret::sha256;
+
+/// Of the tables.
+pub(super) const VERSION: i32 = 1;
+
+pub(super) struct Statements {
+    pub(super) sessions: String,
+    pub(super) subjects: String,
+    pub(super) migrations: String,
+    /// The same for all who migrate the same tables.
+    pub(super) migration_lock: i64,
+    pub(super) schema: String,
+    pub(super) version: String,
+    pub(super) now: &'static str,
+    pub(super) pages: &'static str,
+    pub(super) lock_subject: String,
+    pub(super) purge_subject: String,
+    pub(super) create: String,
+    pub(super) rotate: String,
+    pub(super) get: String,
+    pub(super) list: String,
+    pub(super) revoke: String,
+    pub(super) revoke_all: String,
+    pub(super) mark_used: String,
+    pub(super) purge_sessions: String,
+    pub(super) purge_subjects: String,
+}
+
+impl Statements {
+    /// # Errors
+    ///
+    /// A name has another form than plain lower-case identifiers: nothing else is ever put into a statement.
+    pub(super) fn new(schema: &str, prefix: &str) -> Result<Self, ConfigError> {
+        if !is_identifier(schema) || !(prefix.is_empty() || is_identifier(prefix)) {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Store,
+                "the schema and the prefix of the tables must be 1 to 48 of a-z, 0-9 and _, not beginning with a digit",
+            ));
+        }
+        let table = |name: &str| format!("\"{schema}\".\"{prefix}{name}\"");
+        let (sessions, subjects, migrations) = (table("sessions"), table("subjects"), table("migrations"));
+        let named = |sql: &str| {
+            sql.replace("tower_jwt_auth.sessions", &sessions)
+                .replace("tower_jwt_auth.subjects", &subjects)
+                .replace("tower_jwt_auth.migrations", &migrations)
+                .replace("SCHEMA IF NOT EXISTS tower_jwt_auth", &format!("SCHEMA IF NOT EXISTS \"{schema}\""))
+        };
+        let lock = sha256(migrations.as_bytes());
+        let migration_lock =
+            lock.first_chunk::<8>().map(|first| i64::from_be_bytes(*first)).unwrap_or_default();
+        Ok(Self {
+            migration_lock,
+            schema: named(include_str!("schema.sql")),
+            version: named("SELECT max(version) FROM tower_jwt_auth.migrations"),
+            now: include_str!("now.sql"),
+            pages: include_str!("pages.sql"),
+            lock_subject: named(include_str!("lock_subject.sql")),
+            purge_subject: named(include_str!("purge_subject.sql")),
+            create: named(include_str!("create.sql")),
+            rotate: named(include_str!("rotate.sql")),
+            get: named(include_str!("get.sql")),
+            list: named(include_str!("list.sql")),
+            revoke: named(include_str!("revoke.sql")),
+            revoke_all: named(include_str!("revoke_all.sql")),
+            mark_used: named(include_str!("mark_used.sql")),
+            purge_sessions: named(include_str!("purge_sessions.sql")),
+            purge_subjects: named(include_str!("purge_subjects.sql")),
+            sessions,
+            subjects,
+            migrations,
+        })
+    }
+}
+
+/// With `migrations` behind it still shorter than the 63 bytes that PostgreSQL keeps of a name.
+fn is_identifier(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=48).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+impl fmt::Debug for Statements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statements").field("sessions", &self.sessions).finish_non_exhaustive()
+    }
+}

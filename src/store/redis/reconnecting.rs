@@ -1,0 +1,188 @@
+//! [`ReconnectingConnection`]: a connection to one Redis at a time, which is made anew when it has failed.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult,
+    ServerErrorKind, Value,
+};
+
+use crate::error::{ConfigError, ConfigErrorKind};
+
+/// Less than the store's, so that a connection that hangs is noticed here, and replaced.
+const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A connection that is made with the first command, shared by all clones, and made anew after it was lost, after it
+/// did not answer in time (the other end may be gone without a word), and after the server said that it takes no
+/// writes (it is a replica now). A command that failed is not sent again.
+///
+/// `redis::aio::ConnectionManager` does not replace a connection for the last two reasons, and knows no Sentinel.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use tokio::sync::Mutex;
+/// use tower_jwt_auth::{ReconnectingConnection, RedisStore};
+///
+/// # fn example(sentinel: redis::sentinel::SentinelClient) -> Result<(), Box<dyn std::error::Error>> {
+/// // `redis::sentinel::SentinelClient::build(..)` finds the primary each time it is asked.
+/// let sentinel = Arc::new(Mutex::new(sentinel));
+/// let connection = ReconnectingConnection::new(move || {
+///     let sentinel = Arc::clone(&sentinel);
+///     async move { sentinel.lock().await.get_async_connection().await }
+/// });
+/// let store = RedisStore::builder(connection).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ReconnectingConnection {
+    shared: Arc<Shared>,
+    timeout: Duration,
+}
+
+struct Shared {
+    connect: Box<dyn Fn() -> BoxFuture<'static, RedisResult<MultiplexedConnection>> + Send + Sync>,
+    current: Mutex<Current>,
+    /// One task connects, the others wait.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Current {
+    /// Told apart, so that many failures of one connection replace it once.
+    number: u64,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl ReconnectingConnection {
+    /// Connects by calling `connect`. Answers may take 1.5 seconds.
+    pub fn new<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = RedisResult<MultiplexedConnection>> + Send + 'static,
+    {
+        let shared = Shared {
+            connect: Box::new(move || connect().boxed()),
+            current: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        };
+        Self { shared: Arc::new(shared), timeout: TIMEOUT }
+    }
+
+    /// Connects to one server by its URL.
+    ///
+    /// # Errors
+    ///
+    /// The URL is none.
+    pub fn open(url: &str) -> Result<Self, ConfigError> {
+        // The error may quote the URL, and with it a password.
+        let client = Client::open(url).map_err(|_| {
+            ConfigError::new(
+                ConfigErrorKind::Store,
+                "the URL of Redis must be redis://HOST:PORT/DATABASE, or rediss:// with a TLS feature of `redis`",
+            )
+        })?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        Ok(Self::new(move || {
+            let (client, config) = (client.clone(), config.clone());
+            async move { client.get_multiplexed_async_connection_with_config(&config).await }
+        }))
+    }
+
+    /// Replaces how long an answer, and a connection to be made, may take: by default 1.5 seconds. Should be less than
+    /// the store's time, or the store gives up before the connection is known to be lost.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    fn current(&self) -> Option<(u64, MultiplexedConnection)> {
+        let current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.connection.clone().map(|connection| (current.number, connection))
+    }
+
+    async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
+        if let Some(current) = self.current() {
+            return Ok(current);
+        }
+        let _one_at_a_time = self.shared.connecting.lock().await;
+        if let Some(current) = self.current() {
+            return Ok(current);
+        }
+        let connection = (self.shared.connect)().await?;
+        let mut current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.number += 1;
+        current.connection = Some(connection.clone());
+        Ok((current.number, connection))
+    }
+
+    fn discard(&self, number: u64) {
+        let mut current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.number == number {
+            current.connection = None;
+        }
+    }
+
+    async fn send<T>(
+        &self,
+        command: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let mut used = None;
+        let answer = async {
+            let (number, mut connection) = self.connection().await?;
+            used = Some(number);
+            command(&mut connection).await
+        };
+        let answer = tokio::time::timeout(self.timeout, answer).await.unwrap_or_else(|_| {
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into())
+        });
+        if let (Some(number), Err(error)) = (used, &answer)
+            && has_failed(error)
+        {
+            self.discard(number);
+        }
+        answer
+    }
+}
+
+fn has_failed(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
+}
+
+impl ConnectionLike for ReconnectingConnection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.send(async |connection: &mut MultiplexedConnection| {
+            connection.send_packed_command(command).await
+        })
+        .boxed()
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.send(async move |connection: &mut MultiplexedConnection| {
+            connection.send_packed_commands(commands, offset, count).await
+        })
+        .boxed()
+    }
+
+    fn get_db(&self) -> i64 {
+        0
+    }
+}
+
+impl fmt::Debug for ReconnectingConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReconnectingConnection").finish_non_exhaustive()
+    }
+}
