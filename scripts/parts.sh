@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what tests need and cargo does not bring: Chromium, Node.js 20 or newer with playwright-core and jose, and
-# joserfc on Python. Says nothing when all is there.
+# Installs what tests need and cargo does not bring: Chromium, Node.js 20 or newer with playwright-core and jose,
+# joserfc on Python, and the programs redis-server, postgres, pgbouncer and openssl. Says nothing when all is there.
 #
 #     source scripts/parts.sh     # also exports NODE, CHROMIUM, PLAYWRIGHT_DIR, INTEROP_NODE_DIR and INTEROP_PYTHON
 #
@@ -17,25 +17,65 @@ parts_node_major=20
 
 parts_say() { printf 'parts: %s\n' "$*" >&2; }
 
+parts_as_root() {
+  if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
+}
+
 parts_apt() {
-  local -a as_root=()
-  if ((EUID != 0)); then
-    if ! sudo -n true 2>/dev/null; then
-      parts_say "cannot install $* (neither root nor sudo without a password)"
-      return 1
-    fi
-    as_root=(sudo -n)
+  if ! parts_as_root true 2>/dev/null; then
+    parts_say "cannot install $* (neither root nor sudo without a password)"
+    return 1
   fi
   if ! command -v apt-get >/dev/null; then
     parts_say "cannot install $* (no apt-get): install it by hand"
     return 1
   fi
   parts_say "installing $*"
-  # The + form: older bash takes an empty array for an unset variable.
-  ${as_root[@]+"${as_root[@]}"} apt-get update -qq >&2 &&
-    ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
-      apt-get install -y -qq --no-install-recommends "$@" >&2
+  # Packages of servers start them on the standard ports, unless the file says no by 101. Where the machine has such a
+  # file, that one decides.
+  parts_as_root bash -s -- "$@" >&2 <<'EOF'
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  trap 'rm -f $policy' EXIT
+  printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq </dev/null && apt-get install -y -qq --no-install-recommends "$@" </dev/null
+EOF
 }
+
+# In PATH, or where Debian has its servers.
+parts_find() {
+  PATH=$PATH:/usr/local/sbin:/usr/sbin$(printf ':%s' /usr/lib/postgresql/*/bin) command -v "$1" >/dev/null
+}
+
+# parts_program NAME PACKAGE: tests start it by themselves. A service of that name stays off when the machine starts.
+parts_program() {
+  parts_find "$1" && return 0
+  if parts_apt "$2" && parts_find "$1"; then
+    parts_as_root systemctl disable "$1" >/dev/null 2>&1 || true
+    return 0
+  fi
+  parts_say "no $1"
+  return 1
+}
+
+# Which is also Sentinel.
+parts_redis() { parts_program redis-server redis-server; }
+
+# With it come initdb and psql.
+parts_postgres() {
+  local settings=/etc/postgresql-common
+  parts_find postgres && return 0
+  # The package is to make no databases, which would be served when the machine starts.
+  command -v apt-get >/dev/null && parts_as_root mkdir -p $settings 2>/dev/null &&
+    echo 'create_main_cluster = false' | parts_as_root tee -a $settings/createcluster.conf >/dev/null
+  parts_program postgres postgresql
+}
+
+parts_pgbouncer() { parts_program pgbouncer pgbouncer; }
+
+parts_openssl() { parts_program openssl openssl; }
 
 parts_find_chromium() {
   local candidate
@@ -172,7 +212,7 @@ parts_all() {
   parts_chromium && parts_node &&
     parts_npm_package playwright-core tests/browser/package.json "$PLAYWRIGHT_DIR" &&
     parts_npm_package jose tests/interop/package.json "$INTEROP_NODE_DIR" &&
-    parts_joserfc || return 1
+    parts_joserfc && parts_redis && parts_postgres && parts_pgbouncer && parts_openssl || return 1
   export CHROMIUM NODE PLAYWRIGHT_DIR INTEROP_NODE_DIR INTEROP_PYTHON
 }
 
