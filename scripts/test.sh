@@ -19,10 +19,11 @@ stage() {
 
 parts() { source scripts/parts.sh; }
 
-# Every combination of the features that differs in code: both backends, one, and none.
+# Every combination of the features that differs in code: both backends, one, and none; each store, and all.
 features() {
   local set
-  for set in '' moka aws-lc-rs rust-crypto moka,rust-crypto aws-lc-rs,rust-crypto moka,aws-lc-rs,rust-crypto; do
+  for set in '' moka aws-lc-rs rust-crypto moka,rust-crypto aws-lc-rs,rust-crypto moka,aws-lc-rs,rust-crypto \
+    redis postgres redis,test-util postgres,test-util moka,redis,postgres,aws-lc-rs; do
     echo "--- features: ${set:-none}"
     cargo clippy --quiet --lib --no-default-features --features "$set" -- -D warnings
   done
@@ -31,16 +32,32 @@ features() {
 # No warning is let through, and items that need a feature are documented, too.
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --all-features; }
 
+# What cargo test does for a newcomer, and what the stores on servers bring.
+lints() {
+  cargo clippy --quiet --all-targets -- -D warnings
+  cargo clippy --quiet --all-targets --features redis,postgres -- -D warnings
+}
+
 other_backend() { cargo test --quiet --lib --no-default-features --features moka,rust-crypto; }
+
+# A package of its own, as a user would write it.
+sqlite_store() {
+  local manifest=examples/sqlite_store/Cargo.toml target=${CARGO_TARGET_DIR:-$PWD/target}
+  [[ $target = /* ]] || target=$PWD/$target
+  cargo fmt --check --manifest-path "$manifest"
+  CARGO_TARGET_DIR=$target/sqlite_store cargo clippy --quiet --all-targets --manifest-path "$manifest" -- -D warnings
+  CARGO_TARGET_DIR=$target/sqlite_store cargo test --quiet --manifest-path "$manifest"
+}
 
 stage 'parts' parts
 stage 'format' cargo fmt --check
-stage 'lints' cargo clippy --quiet --all-targets -- -D warnings
+stage 'lints' lints
 stage 'features' features
 stage 'documentation' docs
-stage 'tests' cargo test
+stage 'tests' cargo test --features redis,postgres
 stage 'tests, rust-crypto' other_backend
 stage 'tests, backends of others' scripts/backends.sh
+stage 'tests, a store on SQLite' sqlite_store
 stage 'fuzz, 20 seconds a target' scripts/fuzz.sh 20
 
 printf '\n%s%5d s  in all\n' "$report" "$SECONDS"
