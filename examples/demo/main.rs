@@ -1,7 +1,9 @@
-//! The whole crate in one small application: axum, an in-memory store, and a page to try it with.
+//! The whole crate in one small application: axum, a page to try it with, and a store, by default in memory.
 //!
 //! ```text
 //! cargo run --example demo
+//! STORE=redis://127.0.0.1:6380/ cargo run --example demo --features redis
+//! STORE=postgres://app@127.0.0.1:5433/app cargo run --example demo --features postgres
 //! ```
 //!
 //! Sign in as `ada@example.com` / `correct horse` or `bob@example.com` / `battery staple`. Everything has a default;
@@ -10,6 +12,7 @@
 mod accounts;
 mod pages;
 mod settings;
+mod stores;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -28,13 +31,14 @@ use tower_http::sensitive_headers::SetSensitiveHeadersLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tower_jwt_auth::{
-    AuthService, ClientAddress, CookiePolicy, JwtAuthLayer, MokaStore, RefreshKeys, SigningKey, TokenConfig,
-    Verified,
+    AuthService, ClientAddress, CookiePolicy, JwtAuthLayer, RefreshKeys, SessionStore, SigningKey,
+    TokenConfig, Verified,
 };
 use tracing_subscriber::EnvFilter;
 
 use crate::accounts::{Accounts, User};
 use crate::settings::Settings;
+use crate::stores::Store;
 
 #[tokio::main]
 async fn main() {
@@ -53,7 +57,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
         format!("cannot listen on {}: {error}; choose another with ADDR", settings.address)
     })?;
     let address = listener.local_addr()?;
-    let app = app(&settings, address)?;
+    let (store, _purge) = stores::open(settings.store.as_deref()).await?;
+    let app = match store {
+        Store::Moka(store) => app(&settings, address, store)?,
+        #[cfg(feature = "redis")]
+        Store::Redis(store) => app(&settings, address, store)?,
+        #[cfg(feature = "postgres")]
+        Store::Postgres(store) => app(&settings, address, store)?,
+    };
 
     println!("listening on http://{address}");
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
@@ -62,7 +73,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn app(settings: &Settings, address: SocketAddr) -> Result<Router, Box<dyn Error>> {
+fn app(settings: &Settings, address: SocketAddr, store: impl SessionStore) -> Result<Router, Box<dyn Error>> {
     let config = TokenConfig::builder()
         .key(SigningKey::ed25519_seed(&settings.derive("access token key")?)?.with_kid("demo-1"))
         .issuer("https://demo.example")
@@ -73,7 +84,7 @@ fn app(settings: &Settings, address: SocketAddr) -> Result<Router, Box<dyn Error
     let mut auth = AuthService::builder(
         &config,
         RefreshKeys::new(settings.derive("refresh token key")?)?,
-        MokaStore::new(),
+        store,
         Accounts::new()?,
     )
     .policy(settings.policy.clone())

@@ -8,6 +8,7 @@
 //! | `IDLE_TTL_SECS` | 604800 | life of a session that is not refreshed |
 //! | `ABSOLUTE_TTL_SECS` | 2592000 | life of any session |
 //! | `SECRET` | random | 32 bytes or more, from which all keys are derived: the same for all processes of one site |
+//! | `STORE` | in memory | `redis://..` or `postgres://..`, with `--features redis,postgres` |
 //! | `INSECURE_COOKIES` | | `1` for browsers that refuse Secure cookies on loopback http |
 
 use std::env;
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     pub(crate) access_lifetime: Duration,
     pub(crate) policy: SessionPolicy,
+    /// A URL, which may hold a password.
+    pub(crate) store: Option<String>,
     pub(crate) insecure_cookies: bool,
     secret: Vec<u8>,
 }
@@ -39,6 +42,7 @@ impl Settings {
                 .with_retry(retry)
                 .with_idle_lifetime(seconds("IDLE_TTL_SECS", 7 * 24 * 3600)?)
                 .with_absolute_lifetime(seconds("ABSOLUTE_TTL_SECS", 30 * 24 * 3600)?),
+            store: env::var("STORE").ok(),
             insecure_cookies: env::var("INSECURE_COOKIES").is_ok_and(|value| value == "1"),
             secret: secret()?,
         })
