@@ -1,5 +1,6 @@
 //! [`PostgresStore`] on a real server: the contract of every store, with and without prepared statements, and what
-//! PostgreSQL brings of its own.
+//! PostgreSQL brings of its own. Its tables are in `postgres_tables.rs`, the clean-up in `postgres_purge.rs`, calls
+//! that meet or are given up in `postgres_conflicts.rs`, outages in `postgres_faults.rs`.
 
 #![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used)]
@@ -10,26 +11,409 @@ mod engines;
 mod program;
 mod support;
 
+use std::error::Error;
+use std::fmt::Write as _;
 use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tower_jwt_auth::PostgresStore;
-use tower_jwt_auth::test_util::Bench;
+use deadpool_postgres::{Manager, Pool};
+use tokio_postgres::NoTls;
+use tower_jwt_auth::test_util::{Bench, created, fresh_attempt, new_session, present};
+use tower_jwt_auth::{
+    ConfigErrorKind, Creation, NewSession, PostgresStore, PostgresStoreBuilder, SessionPolicy, SessionStore,
+    StoreError, StoreErrorKind, SubjectDigest,
+};
 
-use engines::postgres::Postgres;
-use support::{ManualClock, unique};
+use engines::postgres::{PgBouncer, Postgres};
+use support::{MINUTE, ManualClock, unique};
 
 static POSTGRES: LazyLock<Postgres> = LazyLock::new(Postgres::start_fast);
+static POOLER: LazyLock<PgBouncer> = LazyLock::new(|| PgBouncer::start(&POSTGRES));
 
-async fn open() -> Option<Bench<PostgresStore, ManualClock>> {
-    if !engines::has_postgres() {
-        return None;
-    }
+async fn bench(builder: PostgresStoreBuilder) -> Option<Bench<PostgresStore, ManualClock>> {
     let clock = ManualClock::new();
-    let pool = PostgresStore::open(&POSTGRES.url()).unwrap().pool().clone();
-    let builder = PostgresStore::builder(pool).schema(format!("test_{}", unique()));
-    let store = builder.clock(clock.clone()).build().unwrap();
+    let store = builder.schema(format!("test_{}", unique())).clock(clock.clone()).build().unwrap();
     store.migrate().await.unwrap();
     Some(Bench { store, clock })
 }
 
-tower_jwt_auth::store_contract!(open);
+/// A pool that tells its connections nothing.
+fn plain_pool(url: &str, connections: usize) -> Pool {
+    let manager = Manager::new(url.parse().unwrap(), NoTls);
+    Pool::builder(manager).max_size(connections).build().unwrap()
+}
+
+fn builder() -> PostgresStoreBuilder {
+    PostgresStore::builder(PostgresStore::open(&POSTGRES.url()).unwrap().pool().clone())
+}
+
+mod prepared {
+    use super::*;
+
+    async fn open() -> Option<Bench<PostgresStore, ManualClock>> {
+        if !engines::has_postgres() {
+            return None;
+        }
+        bench(builder()).await
+    }
+
+    tower_jwt_auth::store_contract!(open);
+}
+
+mod unprepared {
+    use super::*;
+
+    async fn open() -> Option<Bench<PostgresStore, ManualClock>> {
+        if !engines::has_postgres() {
+            return None;
+        }
+        bench(builder().unprepared()).await
+    }
+
+    tower_jwt_auth::store_contract!(open);
+}
+
+mod behind_a_pooler {
+    use super::*;
+
+    async fn open() -> Option<Bench<PostgresStore, ManualClock>> {
+        if !engines::has_pgbouncer() {
+            return None;
+        }
+        bench(PostgresStore::builder(plain_pool(&POOLER.url(), 16)).unprepared()).await
+    }
+
+    tower_jwt_auth::store_contract!(open);
+}
+
+mod with_a_prefix {
+    use super::*;
+
+    async fn open() -> Option<Bench<PostgresStore, ManualClock>> {
+        if !engines::has_postgres() {
+            return None;
+        }
+        bench(builder().table_prefix("auth_")).await
+    }
+
+    tower_jwt_auth::store_contract!(open);
+}
+
+fn policy() -> SessionPolicy {
+    SessionPolicy::default()
+}
+
+fn digest(subject: &str) -> SubjectDigest {
+    SubjectDigest::of(subject)
+}
+
+/// A store by the server's clock, over tables of its own.
+async fn own(builder: PostgresStoreBuilder) -> PostgresStore {
+    let store = builder.schema(format!("own_{}", unique())).build().unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+async fn login(store: &PostgresStore, subject: &str) -> NewSession {
+    let session = new_session(subject, store.now().await.unwrap());
+    created(store.create(&session, &policy()).await.unwrap());
+    session
+}
+
+async fn end_all(store: &PostgresStore, subject: &str) -> u64 {
+    store.revoke_subject(&digest(subject), None, &policy(), &fresh_attempt()).await.unwrap()
+}
+
+async fn is_alive(store: &PostgresStore, session: &NewSession) -> bool {
+    store.get(&digest(&session.subject), &session.session_id).await.unwrap().is_some()
+}
+
+/// The name of the table of sessions, from the SQL that makes it.
+fn sessions_table(store: &PostgresStore) -> String {
+    let (_, rest) = store.schema_sql().rsplit_once("CREATE TABLE IF NOT EXISTS ").unwrap();
+    rest.split_once(' ').unwrap().0.to_owned()
+}
+
+/// While another client holds the pooler's one connection to the server, the next statement goes to a new one.
+#[tokio::test]
+async fn prepared_statements_fail_behind_a_transaction_pooler() {
+    if !engines::has_pgbouncer() {
+        return;
+    }
+    let pooler = PgBouncer::start(&POSTGRES);
+    let prepared = PostgresStore::builder(plain_pool(&pooler.url(), 1)).build().unwrap();
+    let unprepared = PostgresStore::builder(plain_pool(&pooler.url(), 1)).unprepared().build().unwrap();
+    let other = plain_pool(&pooler.url(), 1).get().await.unwrap();
+    prepared.now().await.unwrap();
+    unprepared.now().await.unwrap();
+    other.batch_execute("BEGIN").await.unwrap();
+    let error = prepared.now().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+    assert!(error.to_string().contains("unprepared"), "{error}");
+    unprepared.now().await.unwrap();
+}
+
+/// At once: it does not wait for its own time-out.
+#[tokio::test]
+async fn the_limits_of_open_are_refused_by_a_pooler_at_once() {
+    if !engines::has_pgbouncer() {
+        return;
+    }
+    let error = PostgresStore::open(&POOLER.url()).unwrap().now().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+}
+
+#[tokio::test]
+async fn connections_are_told_their_limits() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let show = async |url: &str, name: &str| -> String {
+        let client = PostgresStore::open(url).unwrap().pool().get().await.unwrap();
+        client.query_one(&format!("SHOW {name}"), &[]).await.unwrap().get(0)
+    };
+    let url = POSTGRES.url();
+    assert_eq!(show(&url, "lock_timeout").await, "2s");
+    assert_eq!(show(&url, "statement_timeout").await, "2s");
+    assert_eq!(show(&url, "application_name").await, "tower-jwt-auth");
+    let of_ones_own = format!("{url}?application_name=app&options=-c%20lock_timeout%3D1s");
+    assert_eq!(show(&of_ones_own, "lock_timeout").await, "1s");
+    assert_eq!(show(&of_ones_own, "statement_timeout").await, "0");
+    assert_eq!(show(&of_ones_own, "application_name").await, "app");
+}
+
+#[tokio::test]
+async fn the_time_is_the_servers() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let system = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = builder().build().unwrap().now().await.unwrap();
+    let difference = Duration::from_millis(now.as_unix_millis().try_into().unwrap()).abs_diff(system());
+    assert!(difference < MINUTE, "{difference:?}");
+}
+
+#[tokio::test]
+async fn a_login_after_the_end_of_all_sessions_succeeds_at_once() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let store = own(builder()).await;
+    for round in 0..100 {
+        let session = login(&store, "ada").await;
+        let before = store.now().await.unwrap();
+        assert_eq!(end_all(&store, "ada").await, 1, "round {round}");
+        assert!(!is_alive(&store, &session).await);
+        let late = store.create(&new_session("ada", before), &policy()).await.unwrap();
+        assert_eq!(late, Creation::RevokedMeanwhile, "round {round}");
+    }
+    login(&store, "ada").await;
+}
+
+#[tokio::test]
+async fn two_schemas_or_prefixes_do_not_see_each_other() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let names =
+        [("here", ""), ("here", "a_"), ("there", ""), ("tower_jwt_auth", ""), ("sessions", "sessions")];
+    let mut stores = Vec::new();
+    for (schema, prefix) in names {
+        let store = builder().schema(schema).table_prefix(prefix).build().unwrap();
+        store.migrate().await.unwrap();
+        stores.push(store);
+    }
+    for (store, here) in stores.iter().zip(names) {
+        let session = login(store, "ada").await;
+        for (other, there) in stores.iter().zip(names).filter(|(_, name)| *name != here) {
+            assert!(!is_alive(other, &session).await, "{here:?} {there:?}");
+            let rotation = other.rotate(&present(&session, 0), &policy()).await.unwrap();
+            assert_eq!(rotation.decision.as_str(), "unknown", "{here:?} {there:?}");
+            assert_eq!(end_all(other, "ada").await, 0, "{here:?} {there:?}");
+        }
+        assert!(is_alive(store, &session).await, "{here:?}");
+        login(store, "ada").await;
+        assert_eq!(end_all(store, "ada").await, 2, "{here:?}");
+    }
+}
+
+/// What others wrote is an error, and no answer.
+#[tokio::test]
+async fn rows_that_others_wrote_are_corrupt() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let store = own(builder()).await;
+    let table = sessions_table(&store);
+    let other = login(&store, "another").await;
+    for change in [
+        r"facts = '\x'",
+        r"facts = '\xff'",
+        "facts = 'null'",
+        "facts = '[]'",
+        "facts = '{}'",
+        r#"facts = '{"subject":1,"authenticated_at":1}'"#,
+        r#"facts = '{"subject":"ada","authenticated_at":"1"}'"#,
+        r#"facts = '{"subject":"ada","authenticated_at":1,"scopes":"a"}'"#,
+        r#"facts = '{"subject":"bob","authenticated_at":1}'"#,
+        r"attempt = '\x00'",
+        r"attempt = '\x'",
+        "generation = -1",
+        "issue = -1",
+        "issue = 9223372036854775807",
+    ] {
+        let session = login(&store, "ada").await;
+        let of_ada = format!(r"subject = '\x{}'", hex(digest("ada").as_bytes()));
+        POSTGRES.psql(&format!("UPDATE {table} SET {change} WHERE {of_ada}"));
+        let subject = digest("ada");
+        for (what, error) in [
+            ("get", store.get(&subject, &session.session_id).await.unwrap_err()),
+            ("list", store.list(&subject).await.unwrap_err()),
+            ("create", store.create(&session, &policy()).await.unwrap_err()),
+            ("rotate", store.rotate(&present(&session, 0), &policy()).await.unwrap_err()),
+        ] {
+            assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{change}: {what}: {error:?}");
+        }
+        assert!(is_alive(&store, &other).await, "{change}");
+        // It can be ended, and leaves room for a new one.
+        assert_eq!(end_all(&store, "ada").await, 1, "{change}");
+        assert_eq!(store.list(&subject).await.unwrap(), [], "{change}");
+    }
+}
+
+/// Times at the ends of their range are an error or an answer.
+#[tokio::test]
+async fn rows_with_times_out_of_range_do_no_harm() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let store = own(builder()).await;
+    let table = sessions_table(&store);
+    for column in ["minted_at", "handed_at", "last_used_at", "created_at", "used_at"] {
+        for value in [i64::MIN, i64::MAX] {
+            let session = login(&store, "ada").await;
+            POSTGRES.psql(&format!("UPDATE {table} SET {column} = {value}"));
+            let record = store.get(&digest("ada"), &session.session_id).await.unwrap();
+            assert!(record.is_some(), "{column} = {value}");
+            for generation in [0, 5] {
+                let rotation = store.rotate(&present(&session, generation), &policy()).await;
+                assert!(
+                    rotation.as_ref().map_or_else(|error| error.kind() == StoreErrorKind::Corrupt, |_| true),
+                    "{column} = {value}: {rotation:?}"
+                );
+            }
+            assert_eq!(end_all(&store, "ada").await, 1, "{column} = {value}");
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
+}
+
+/// The error and all behind it, as text.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = format!("{error} {error:?} {error:#?}");
+    if let Some(source) = error.source() {
+        text += &chain(source);
+    }
+    text
+}
+
+/// A role that must give its password.
+fn make_role(postgres: &Postgres, role: &str, password: &str) {
+    postgres.psql(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'"));
+    let file = postgres.psql("SHOW hba_file");
+    let rules =
+        format!("('host all {role} 127.0.0.1/32 scram-sha-256'), ('host all all 127.0.0.1/32 trust')");
+    postgres.psql(&format!("COPY (VALUES {rules}) TO '{file}'"));
+    postgres.psql("SELECT pg_reload_conf()");
+}
+
+#[tokio::test]
+async fn no_password_is_printed() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let postgres = Postgres::start_fast();
+    make_role(&postgres, "app", "the-right-word");
+    let port = postgres.port();
+    // The new rules have come into force.
+    let with_none = PostgresStore::open(&format!("postgres://app@127.0.0.1:{port}/postgres")).unwrap();
+    let mut answer = with_none.now().await;
+    for _ in 0..500 {
+        if answer.is_err() {
+            break;
+        }
+        with_none.pool().retain(|_, _| false);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = with_none.now().await;
+    }
+    for (name, url, works) in [
+        ("right", format!("postgres://app:the-right-word@127.0.0.1:{port}/postgres"), true),
+        (
+            "words",
+            format!("host=127.0.0.1 port={port} user=app password=the-right-word dbname=postgres"),
+            true,
+        ),
+        ("wrong", format!("postgres://app:the-wrong-word@127.0.0.1:{port}/postgres"), false),
+        ("none", format!("postgres://app@127.0.0.1:{port}/postgres"), false),
+        ("unreachable", "postgres://app:the-right-word@127.0.0.1:1/postgres".to_owned(), false),
+        ("no such host", "postgres://app:the-right-word@postgres.invalid/postgres".to_owned(), false),
+        ("no such database", format!("postgres://app:the-right-word@127.0.0.1:{port}/none"), false),
+        ("TLS", format!("postgres://app:the-right-word@127.0.0.1:{port}/app?sslmode=require"), false),
+    ] {
+        let store = PostgresStore::open(&url).unwrap();
+        let builder = PostgresStore::builder(store.pool().clone());
+        let mut printed = format!("{builder:?} {builder:#?} {store:?} {store:#?}");
+        let answer = store.now().await;
+        assert_eq!(answer.is_ok(), works, "{name}: {answer:?}");
+        if let Err(error) = answer {
+            printed += &chain(&error);
+            let kind = error.kind();
+            assert!(matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::Timeout), "{name}");
+        }
+        let shows = printed.contains("the-right-word") || printed.contains("the-wrong-word");
+        assert!(!shows, "{name}: {printed}");
+    }
+}
+
+#[test]
+fn a_url_of_another_form_is_refused_without_quoting_it() {
+    if !engines::has_postgres() {
+        return;
+    }
+    for url in [
+        "127.0.0.1",
+        "http://app:a-password@127.0.0.1/app",
+        "postgres://app:a-password@127.0.0.1:port/app",
+        "postgres://app:a-password@127.0.0.1/app?a-password=1",
+        "host=127.0.0.1 password='a-password",
+        "password=a-password a-password",
+    ] {
+        let error = PostgresStore::open(url).unwrap_err();
+        assert_eq!(error.kind(), ConfigErrorKind::Store, "{url:?}");
+        assert!(!chain(&error).contains("a-password"), "{url:?}: {}", chain(&error));
+    }
+}
+
+/// Whoever waits for a connection waits no longer than for an answer.
+#[tokio::test]
+async fn a_pool_without_a_free_connection_is_an_error_in_time() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let pool = plain_pool(&POSTGRES.url(), 1);
+    let store = PostgresStore::builder(pool.clone()).timeout(Duration::from_millis(50)).build().unwrap();
+    let held = pool.get().await.unwrap();
+    let error: StoreError = store.now().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Timeout, "{error:?}");
+    drop(held);
+    store.now().await.unwrap();
+    pool.close();
+    assert_eq!(store.now().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+}

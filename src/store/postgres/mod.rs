@@ -737,9 +737,13 @@ fn store_error(failure: Failure) -> StoreError {
             Unavailable,
             "this PostgreSQL is a standby, which takes no writes: use `target_session_attrs=read-write`",
         ),
-        Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN => {
+        Some(code)
+            if [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_SCHEMA_NAME]
+                .contains(code) =>
+        {
             (Corrupt, "the tables are missing, or another version's: call `migrate`")
         }
+        Some(code) if *code == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => (Corrupt, UNREADABLE),
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => (
             Unavailable,
             "the role needs USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on its tables",

@@ -5,7 +5,7 @@ WITH at AS MATERIALIZED (
     SELECT s.subject
     FROM tower_jwt_auth.subjects AS s, at
     WHERE s.ctid >= $1::text::tid AND s.ctid < $2::text::tid AND now >= forget_at
-        AND NOT EXISTS (SELECT FROM tower_jwt_auth.sessions WHERE sessions.subject = s.subject)
+        AND NOT EXISTS (SELECT FROM tower_jwt_auth.sessions AS kept WHERE kept.subject = s.subject)
     FOR UPDATE OF s SKIP LOCKED
 )
 DELETE FROM tower_jwt_auth.subjects AS s USING old WHERE s.subject = old.subject

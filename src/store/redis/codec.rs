@@ -59,11 +59,12 @@ pub(super) fn window(duration: Duration) -> f64 {
     duration.as_nanos().div_ceil(1_000_000) as f64
 }
 
-/// What follows the state of a new session: the length of the facts, the facts, the claims.
+/// What follows the state of a new session: the facts and the claims, each after its length.
 pub(super) fn facts(session: &NewSession) -> Result<Vec<u8>, StoreError> {
     let facts = facts::encode(session)?;
-    let length = u32::try_from(facts.len()).map_err(|_| corrupt())?;
-    Ok(Packed::default().number(length).raw(&facts).raw(&session.claims).bytes())
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_| corrupt());
+    let packed = Packed::default().number(length(&facts)?).raw(&facts);
+    Ok(packed.number(length(&session.claims)?).raw(&session.claims).bytes())
 }
 
 pub(super) fn session_id(bytes: &[u8]) -> Result<SessionId, StoreError> {
@@ -97,14 +98,16 @@ pub(super) fn record(subject: &SubjectDigest, id: &[u8], value: &[u8]) -> Result
         created_at,
         absolute_expires_at,
     };
-    let length = reader.number()? as usize;
-    let (facts, claims) = reader.0.split_at_checked(length).ok_or_else(corrupt)?;
+    let (facts, claims) = (reader.bytes()?, reader.bytes()?);
+    if !reader.0.is_empty() {
+        return Err(corrupt());
+    }
     Ok(Record { facts: Arc::new(facts::decode(facts, claims.to_vec(), &kept)?), state })
 }
 
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let (head, rest) = self.0.split_first_chunk::<N>().ok_or_else(corrupt)?;
         self.0 = rest;
@@ -113,6 +116,14 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Result<u32, StoreError> {
         self.take().map(u32::from_be_bytes)
+    }
+
+    /// As many as the number before them says.
+    fn bytes(&mut self) -> Result<&'a [u8], StoreError> {
+        let length = self.number()? as usize;
+        let (head, rest) = self.0.split_at_checked(length).ok_or_else(corrupt)?;
+        self.0 = rest;
+        Ok(head)
     }
 
     fn time(&mut self) -> Result<Timestamp, StoreError> {

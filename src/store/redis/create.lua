@@ -2,7 +2,7 @@
 local id = ARGV[1]
 local secret, attempt, authenticated, idle, absolute, cap, given = struct.unpack('>c32c16dddI4d', ARGV[2])
 local now = clock(given)
-local kept, ended, before = {}, false, NEVER
+local kept, stale, ended, before = {}, {}, false, NEVER
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
   local field, value = fields[i], fields[i + 1]
@@ -29,8 +29,10 @@ for i = 1, #fields, 2 do
     forget = now >= forget_at
     if not forget then before = mark_before end
   end
-  if forget then redis.call('HDEL', KEYS[1], field) end
+  if forget then stale[#stale + 1] = field end
 end
+-- Not before all was read: what cannot be read must not end in the middle.
+for _, field in ipairs(stale) do redis.call('HDEL', KEYS[1], field) end
 if ended or authenticated <= before then return { 0, now, false, {} } end
 
 -- Expired sessions go first, then the one that was not used for the longest time.
@@ -52,5 +54,5 @@ local session = struct.pack(STATE, 1, 0, 0, now, now, NEVER, now, idle_end, atte
   .. struct.pack(FIXED, now, absolute_end, secret)
   .. ARGV[3]
 redis.call('HSET', KEYS[1], 's' .. id, session)
-keep_for(idle_end + DAY - now)
+keep_for(life_for(idle_end, now))
 return { 1, now, session, evicted }

@@ -34,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// | Redis | connection |
 /// |---|---|
-/// | one server, plain or TLS | [`ReconnectingConnection`], or `redis::aio::ConnectionManager` |
+/// | one server, plain or TLS | [`ReconnectingConnection`], or `redis::aio::ConnectionManager` (which waits for longer and longer between its attempts: set its `max_delay`) |
 /// | Sentinel | [`ReconnectingConnection`] over a `redis::sentinel::SentinelClient` |
 /// | Cluster | `redis::cluster_async::ClusterConnection` |
 ///
@@ -261,7 +261,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStoreBuilder<C> {
     /// should be shorter than [the one of the operation](Self::timeout). If they do not answer, the operation fails
     /// (503), though the sessions have ended on the primary.
     ///
-    /// Redis holds up all operations on the same connection meanwhile.
+    /// Redis holds up all operations on the same connection meanwhile. The connection must wait for answers at least as
+    /// long: 1.5 seconds by default in [`ReconnectingConnection`], half a second in those of the crate `redis`.
+    ///
+    /// While Sentinel is asked to fail over by hand, the old primary takes writes that are lost; `min-replicas-to-write`
+    /// makes it refuse them.
     pub fn wait_for_replicas(mut self, count: u32, timeout: Duration) -> Self {
         self.replicas = Some(Replicas { count, timeout });
         self
@@ -324,7 +328,11 @@ macro_rules! script {
 static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     now: script!("now.lua"),
     create: script!("create.lua"),
-    rotate: script!("rotate.lua"),
+    rotate: Script::new(concat!(
+        include_str!("rotate.lua"),
+        include_str!("prelude.lua"),
+        include_str!("rotate_end.lua")
+    )),
     read: script!("read.lua"),
     revoke: script!("revoke.lua"),
     revoke_all: script!("revoke_all.lua"),

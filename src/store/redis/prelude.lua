@@ -1,5 +1,6 @@
 -- What the scripts share. KEYS[1] is the one hash of a subject. Its fields:
---   's' + session id   a session: STATE, then FIXED, then the facts and the claims, which no script looks into
+--   's' + session id   a session: STATE, then FIXED, then the facts and the claims, which no script looks into; STATE
+--                      begins with the version of all this
 --   'e' + session id   a session that ended within the last minute: ENDED, then the session if a rotation ended it
 --   'm'                when all sessions were ended: MARK
 -- Numbers are packed as doubles and never printed: milliseconds stay whole up to 2^53.
@@ -12,6 +13,7 @@ local MARK = '>dddc16d' -- before, forget at, at, attempt, sessions ended
 local NEVER = -9223372036854775808 -- no such time
 local DAY = 86400000
 local MINUTE = 60000
+local HOUR = 3600000
 local LONGEST = 28401840000000 -- 900 years: Redis refuses times to live beyond its own range
 
 -- The server's time, but in tests, which give one.
@@ -21,8 +23,9 @@ local function clock(given)
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- When a session ends unless it is refreshed. A day later it is forgotten.
+-- When a session ends unless it is refreshed. A day later it is forgotten. What is no session raises an error.
 local function end_of(session)
+  assert(session:byte() == 1, 'the version of the session is unknown')
   local _, _, _, _, _, _, _, idle_end = struct.unpack(STATE, session)
   local _, absolute_end = struct.unpack(FIXED, session, STATE_END)
   return math.min(idle_end, absolute_end)
@@ -30,6 +33,11 @@ end
 
 local function is_recent(at, now)
   return math.abs(now - at) < MINUTE
+end
+
+-- How long the hash must live for a session: to the end of the hour in which it is forgotten.
+local function life_for(expires, now)
+  return (math.floor(expires / HOUR) + 1) * HOUR + DAY - now
 end
 
 -- Keeps the hash for this long at least. GT alone does nothing on a key without a time to live.
@@ -47,7 +55,8 @@ local function shorten(now)
   local ttl = MINUTE
   local mark = redis.call('HGET', KEYS[1], 'm')
   if mark then
-    local _, forget = struct.unpack(MARK, mark)
+    local is_mark, _, forget = pcall(struct.unpack, MARK, mark)
+    if not is_mark then return end
     ttl = math.max(ttl, math.min(forget - now, LONGEST))
   end
   redis.call('PEXPIRE', KEYS[1], math.ceil(ttl))

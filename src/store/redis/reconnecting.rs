@@ -8,8 +8,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult,
-    ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind,
+    Value,
 };
 
 use crate::error::{ConfigError, ConfigErrorKind};
@@ -33,7 +33,9 @@ const TIMEOUT: Duration = Duration::from_millis(1500);
 /// let sentinel = Arc::new(Mutex::new(sentinel));
 /// let connection = ReconnectingConnection::new(move || {
 ///     let sentinel = Arc::clone(&sentinel);
-///     async move { sentinel.lock().await.get_async_connection().await }
+///     // How long an answer may take is for the connection around it to say.
+///     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+///     async move { sentinel.lock().await.get_async_connection_with_config(&config).await }
 /// });
 /// let store = RedisStore::builder(connection).build()?;
 /// # Ok(())
@@ -114,7 +116,9 @@ impl ReconnectingConnection {
         if let Some(current) = self.current() {
             return Ok(current);
         }
-        let connection = (self.shared.connect)().await?;
+        // Less than the others wait, so that one that hangs does not take the time of all.
+        let connecting = tokio::time::timeout(self.timeout / 2, (self.shared.connect)());
+        let connection = connecting.await.unwrap_or_else(|_| Err(timed_out()))?;
         let mut current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.number += 1;
         current.connection = Some(connection.clone());
@@ -131,6 +135,7 @@ impl ReconnectingConnection {
     async fn send<T>(
         &self,
         command: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+        is_refusal: impl Fn(&T) -> bool,
     ) -> RedisResult<T> {
         let mut used = None;
         let answer = async {
@@ -138,30 +143,37 @@ impl ReconnectingConnection {
             used = Some(number);
             command(&mut connection).await
         };
-        let answer = tokio::time::timeout(self.timeout, answer).await.unwrap_or_else(|_| {
-            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into())
-        });
-        if let (Some(number), Err(error)) = (used, &answer)
-            && has_failed(error)
-        {
+        let answer = tokio::time::timeout(self.timeout, answer).await.unwrap_or_else(|_| Err(timed_out()));
+        let has_failed = match &answer {
+            Ok(answer) => is_refusal(answer),
+            Err(error) => has_failed(error),
+        };
+        if let (Some(number), true) = (used, has_failed) {
             self.discard(number);
         }
         answer
     }
 }
 
+fn timed_out() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into()
+}
+
 fn has_failed(error: &RedisError) -> bool {
-    error.is_io_error()
-        || error.is_unrecoverable_error()
-        || matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
+    error.is_io_error() || error.is_unrecoverable_error()
+}
+
+/// Whether the server says that it is not the one to write to. At this place an error reply is a value.
+fn is_refusal(answer: &Value) -> bool {
+    let Value::ServerError(error) = answer else { return false };
+    matches!(error.kind(), Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
 }
 
 impl ConnectionLike for ReconnectingConnection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        self.send(async |connection: &mut MultiplexedConnection| {
-            connection.send_packed_command(command).await
-        })
-        .boxed()
+        let send =
+            async |connection: &mut MultiplexedConnection| connection.send_packed_command(command).await;
+        self.send(send, is_refusal).boxed()
     }
 
     fn req_packed_commands<'a>(
@@ -170,10 +182,10 @@ impl ConnectionLike for ReconnectingConnection {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        self.send(async move |connection: &mut MultiplexedConnection| {
+        let send = async move |connection: &mut MultiplexedConnection| {
             connection.send_packed_commands(commands, offset, count).await
-        })
-        .boxed()
+        };
+        self.send(send, |answers| answers.iter().any(is_refusal)).boxed()
     }
 
     fn get_db(&self) -> i64 {

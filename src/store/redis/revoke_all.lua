@@ -15,7 +15,9 @@ local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
   local field = fields[i]
   if field:byte() == 115 and field:sub(2) ~= except then
-    if now < end_of(fields[i + 1]) + DAY then ended = ended + 1 end
+    -- Whatever calls itself a session ends, also one that cannot be read.
+    local is_session, expires = pcall(end_of, fields[i + 1])
+    if is_session and now < expires + DAY then ended = ended + 1 end
     redis.call('HDEL', KEYS[1], field)
   end
 end

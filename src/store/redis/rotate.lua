@@ -1,61 +1,52 @@
 -- The rule of rotation, as `decide` has it. Gives the row (the sub-rows of 1: 0 no session, 1 another secret; 10 more
 -- for an end that is told again), the time, and the session as it was.
-local id = ARGV[1]
-local p, secret, attempt, retry, hold, idle, all, given = struct.unpack('>I4c32c16dddBd', ARGV[2])
-local now = clock(given)
-local session = redis.call('HGET', KEYS[1], 's' .. id)
-if not session then
-  local ended = redis.call('HGET', KEYS[1], 'e' .. id)
-  if ended then
-    local at, row, by = struct.unpack(ENDED, ended)
-    if row > 0 and by == attempt and is_recent(at, now) then
-      return { 10 + row, now, ended:sub(ENDED_END) }
-    end
-  end
-  return { 0, now, false }
+--
+-- This part is what nearly every call is, and makes no function; rotate_end.lua, behind the prelude, is the rest.
+local call, key, id = redis.call, KEYS[1], ARGV[1]
+local p, secret, attempt, retry, hold, idle, all, now = struct.unpack('>I4c32c16dddBd', ARGV[2])
+if now ~= now then
+  local time = call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-
-local version, g, issue, minted, handed, used, last_used, idle_end, by = struct.unpack(STATE, session)
-if version ~= 1 then return redis.error_reply('VERSION of the session is unknown') end
-local _, absolute_end, digest = struct.unpack(FIXED, session, STATE_END)
-local expires = math.min(idle_end, absolute_end)
-if now >= expires + DAY then return { 0, now, false } end
-if digest ~= secret then return { 1, now, session } end
-if now >= expires then return { 2, now, session } end
-
-local row
-if p > g then
-  row, g, minted, handed, used, last_used = 3, p, now, now, now, now
-elseif p == g then
-  if math.abs(now - handed) < hold then return { 4, now, session } end
-  if g == 4294967295 then return { 2, now, session } end
-  row, g, minted, handed, used, last_used, by = 5, g + 1, now, now, NEVER, now, attempt
-  idle_end = math.min(now + idle, absolute_end)
-elseif p == g - 1 then
-  if math.abs(now - minted) < retry or by == attempt then
+local session = call('HGET', key, 's' .. id)
+local row = 0
+if session then
+  if session:byte() ~= 1 then return redis.error_reply('VERSION of the session is unknown') end
+  local version, g, issue, minted, handed, used, last_used, idle_end, by, _, absolute_end, digest =
+    struct.unpack('>BI4I4dddddc16ddc32', session)
+  local expires, new_end = math.min(idle_end, absolute_end), idle_end
+  if now >= expires + 86400000 then
+    session = false
+  elseif digest ~= secret then
+    row = 1
+  elseif now >= expires then
+    row = 2
+  elseif p > g then
+    row, g, minted, handed, used, last_used = 3, p, now, now, now, now
+  elseif p == g then
+    if math.abs(now - handed) < hold then
+      row = 4
+    elseif g == 4294967295 then
+      row = 2
+    else
+      row, g, minted, handed, used, last_used, by = 5, g + 1, now, now, -9223372036854775808, now, attempt
+      new_end = math.min(now + idle, absolute_end)
+    end
+  elseif p == g - 1 and (math.abs(now - minted) < retry or by == attempt) then
     row, handed = 6, now
   else
-    end_session(id, now, 7, attempt, session)
-    return { 7, now, session }
+    row = p == g - 1 and 7 or 8
   end
-else
-  if all == 1 then
-    for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-      if field:byte() == 115 and field ~= 's' .. id then
-        redis.call('HDEL', KEYS[1], field)
-        redis.call('HSET', KEYS[1], 'e' .. field:sub(2), struct.pack(ENDED, now, 0, attempt))
-      end
+
+  if row == 3 or row == 5 or row == 6 then
+    local state = struct.pack('>BI4I4dddddc16', version, g, issue, minted, handed, used, last_used, new_end, by)
+    call('HSET', key, 's' .. id, state .. session:sub(66))
+    -- The hash lives to the end of the hour in which its last session is forgotten, and so need not be told each time.
+    local hour = math.floor(new_end / 3600000)
+    if hour ~= math.floor(idle_end / 3600000) then
+      call('PEXPIRE', key, math.min((hour + 25) * 3600000 - now, 28401840000000), 'GT')
     end
   end
-  end_session(id, now, 8, attempt, session)
-  return { 8, now, session }
+  if session and row < 7 then return { row, now, session } end
 end
 
-local state = struct.pack(STATE, version, g, issue, minted, handed, used, last_used, idle_end, by)
-redis.call('HSET', KEYS[1], 's' .. id, state .. session:sub(STATE_END))
-if row == 5 then
-  -- The hash has a time to live since its first session.
-  local ttl = math.min(math.min(idle_end, absolute_end) + DAY - now, LONGEST)
-  redis.call('PEXPIRE', KEYS[1], math.ceil(ttl), 'GT')
-end
-return { row, now, session }
