@@ -1,7 +1,7 @@
-//! [`PostgresStore`] while something fails: a reply is lost, an operation happens after all, and a service whose
-//! PostgreSQL is away answers 503 in time, revokes nothing, and serves again as soon as PostgreSQL does.
+//! [`PostgresStore`] while something fails: a reply is lost, an operation happens after all, a client vanishes. A
+//! service during an outage is in `postgres_outage.rs`.
 
-#![cfg(all(feature = "postgres", feature = "moka"))]
+#![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/engines/mod.rs"]
@@ -10,27 +10,20 @@ mod engines;
 mod program;
 mod support;
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::NoTls;
-use tower::ServiceExt;
 use tower_jwt_auth::test_util::{fresh_attempt, new_session, present};
 use tower_jwt_auth::{
-    Attempt, AuthService, Creation, NewSession, PostgresStore, Presented, RefreshKeys, Retry, SessionPolicy,
-    SessionStore, StoreErrorKind, SubjectDigest,
+    Attempt, Creation, NewSession, PostgresStore, Presented, Retry, SessionPolicy, SessionStore,
+    StoreErrorKind, SubjectDigest,
 };
 
 use engines::postgres::Postgres;
 use engines::proxy::Proxy;
 use engines::wait_until;
-use support::service::{Accounts, Answer, Ask, HOLD, OWN, REFRESH_SECRET, User, config, credentials, post};
-use support::{MINUTE, ManualClock};
-
-/// How long an answer may take, and how long an outage that is over may be felt.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-const SERVES_WITHIN: Duration = Duration::from_secs(1);
+use support::MINUTE;
 
 fn strict() -> SessionPolicy {
     SessionPolicy::default().with_retry(Retry::Strict)
@@ -222,207 +215,40 @@ async fn an_operation_that_timed_out_happens_after_all() {
     assert_eq!((logout.get(&patient).await, all.get(&patient).await), (None, None));
 }
 
-/// A service over a store, and the clock of both.
-struct Site {
-    auth: AuthService<User>,
-    store: PostgresStore,
-    clock: ManualClock,
-}
-
-impl Site {
-    async fn over(pool: Pool) -> Self {
-        let clock = ManualClock::new();
-        let store = PostgresStore::builder(pool).clock(clock.clone()).build().unwrap();
-        store.migrate().await.unwrap();
-        let keys = RefreshKeys::new(REFRESH_SECRET).unwrap();
-        let builder = AuthService::builder(&config(&clock), keys, store.clone(), Accounts::default());
-        Self { auth: builder.add_origin(OWN).build().unwrap(), store, clock }
-    }
-
-    async fn send(&self, ask: Ask) -> Answer {
-        Answer::of(self.auth.clone().oneshot(ask.request()).await.unwrap()).await
-    }
-
-    async fn login(&self) -> Answer {
-        self.send(post("/auth/login").json(&credentials("ada"))).await
-    }
-
-    async fn refresh(&self, token: &str) -> Answer {
-        self.send(post("/auth/refresh").cookie(token)).await
-    }
-
-    /// The generation of the session of an answer; `None` if it was ended.
-    async fn generation(&self, answer: &Answer) -> Option<u32> {
-        let records = self.store.list(&SubjectDigest::of("ada")).await.unwrap();
-        let id = answer.claims()["sid"].as_str().unwrap().to_owned();
-        let record = records.into_iter().find(|record| record.facts.session_id.to_string() == id)?;
-        Some(record.state.generation)
-    }
-
-    /// A login and refreshes during an outage, at once. That no refusal sets a cookie, and that each says when to come
-    /// again, is checked of every answer.
-    async fn assert_unavailable(&self, token: &str) {
-        let start = Instant::now();
-        let (login, first, second) = tokio::join!(self.login(), self.refresh(token), self.refresh(token));
-        assert!(start.elapsed() < ANSWERS_WITHIN, "{:?}", start.elapsed());
-        for answer in [login, first, second] {
-            answer.refused(503, "unavailable");
-        }
-    }
-
-    /// Asks until there is an answer.
-    async fn refresh_within(&self, limit: Duration, token: &str) -> Answer {
-        let start = Instant::now();
-        loop {
-            let answer = self.refresh(token).await;
-            assert!(start.elapsed() < limit, "{answer:?} after {:?}", start.elapsed());
-            if answer.status == 200 {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-/// Breaks PostgreSQL behind a service and mends it: refusals in time, nothing revoked, and served at once after that.
-async fn outage(pool: Pool, fail: impl AsyncFn(), mend: impl AsyncFn()) {
-    let site = Site::over(pool).await;
-    // The second time over connections that were made anew.
-    for requests in [2, 1] {
-        let (login, bystander) = (site.login().await, site.login().await);
-        let token = login.refresh();
-        site.clock.advance(HOLD);
-        fail().await;
-        for _ in 0..requests {
-            site.assert_unavailable(&token).await;
-        }
-        mend().await;
-        let answer = site.refresh_within(SERVES_WITHIN, &token).await;
-        assert_eq!((answer.claims()["gen"].as_u64(), answer.refresh() == token), (Some(1), false));
-        assert_eq!(site.generation(&login).await, Some(1), "one successor");
-        assert_eq!(site.generation(&bystander).await, Some(0), "not touched");
-        site.refresh(&bystander.refresh()).await.expect(200);
-        site.login().await.expect(200);
-    }
-}
-
+/// Its host is gone, or the network, in the middle of a login: whom it had locked is free again soon.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_is_killed() {
-    if !engines::has_postgres() {
-        return;
-    }
-    let postgres = Postgres::start_fast();
-    outage(pool(postgres.port(), 16), async || postgres.kill(), async || postgres.restart()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_stands_still() {
-    if !engines::has_postgres() {
-        return;
-    }
-    let postgres = Postgres::start_fast();
-    outage(pool(postgres.port(), 16), async || postgres.pause(), async || postgres.resume()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_are_refused() {
+async fn a_client_that_vanishes_holds_nobody_up() {
     if !engines::has_postgres() {
         return;
     }
     let postgres = Postgres::start_fast();
     let proxy = Proxy::start(postgres.port());
-    outage(pool(proxy.port(), 16), async || proxy.refuse(), async || proxy.pass()).await;
-}
+    let direct = PostgresStore::open(&postgres.url()).unwrap();
+    let vanishing = PostgresStore::open(&url(proxy.port())).unwrap();
+    direct.migrate().await.unwrap();
+    prepare(&direct).await;
+    prepare(&vanishing).await;
+    let first = Calls::on(&new_session("ada", direct.now().await.unwrap()));
+    first.create(&direct).await.unwrap();
 
-/// Nothing comes through, and nobody says so. Afterwards what was held back arrives.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_are_half_open() {
-    if !engines::has_postgres() {
-        return;
-    }
-    let postgres = Postgres::start_fast();
-    let proxy = Proxy::start(postgres.port());
-    outage(pool(proxy.port(), 16), async || proxy.stall(), async || proxy.pass()).await;
-}
+    let holder = direct.pool().get().await.unwrap();
+    holder.batch_execute("BEGIN; SELECT FROM tower_jwt_auth.subjects FOR UPDATE").await.unwrap();
+    let login = tokio::spawn(async move {
+        let calls = Calls::on(&new_session("ada", vanishing.now().await.unwrap()));
+        calls.create(&vanishing).await
+    });
+    let with = |what: &str| postgres.psql(&format!("SELECT count(*) FROM pg_stat_activity WHERE {what}"));
+    wait_until("the login waits", || with("wait_event_type = 'Lock'") == "1");
+    proxy.stall();
+    holder.batch_execute("COMMIT").await.unwrap();
+    wait_until("it has the lock", || with("state = 'idle in transaction'") == "1");
+    assert_eq!(login.await.unwrap(), Err(StoreErrorKind::Timeout));
 
-/// The same, but afterwards the old connections are gone, with all that was sent over them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_are_half_open_and_end() {
-    if !engines::has_postgres() {
-        return;
+    let start = Instant::now();
+    let second = Calls::on(&new_session("ada", direct.now().await.unwrap()));
+    while let Err(error) = second.create(&direct).await {
+        assert!(start.elapsed() < Duration::from_secs(10), "{error:?} after {:?}", start.elapsed());
     }
-    let postgres = Postgres::start_fast();
-    let proxy = Proxy::start(postgres.port());
-    let mend = async || {
-        proxy.refuse();
-        proxy.pass();
-    };
-    outage(pool(proxy.port(), 16), async || proxy.stall(), mend).await;
-}
-
-/// As after a failover that left the old primary alive. Its connections stay open.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_takes_no_writes() {
-    if !engines::has_postgres() {
-        return;
-    }
-    let postgres = Postgres::start_fast();
-    // It is known to all connections of the pool soon after it is to new ones.
-    let set = async |value: &str| {
-        postgres.psql(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}"));
-        postgres.psql("SELECT pg_reload_conf()");
-        wait_until("the setting", || postgres.psql("SHOW default_transaction_read_only") == value);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    };
-    outage(pool(postgres.port(), 16), async || set("on").await, async || set("off").await).await;
-}
-
-/// All connections of the pool are in use.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_is_full() {
-    if !engines::has_postgres() {
-        return;
-    }
-    let postgres = Postgres::start_fast();
-    let pool = pool(postgres.port(), 3);
-    let held: Mutex<Vec<Object>> = Mutex::default();
-    let fail = async || {
-        for _ in 0..3 {
-            let object = pool.get().await.unwrap();
-            held.lock().unwrap().push(object);
-        }
-    };
-    outage(pool.clone(), fail, async || held.lock().unwrap().clear()).await;
-}
-
-/// Others use all connections of the server.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_is_full() {
-    if !engines::has_postgres() {
-        return;
-    }
-    let postgres = Postgres::start_with(&["fsync=off", "max_connections=10"]);
-    let held: Mutex<Vec<Object>> = Mutex::default();
-    let others = pool(postgres.port(), 100);
-    let fail = async || {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE application_name = 'tower-jwt-auth' AND pid <> pg_backend_pid()";
-        let first = others.get().await.unwrap();
-        first.batch_execute(end).await.unwrap();
-        held.lock().unwrap().push(first);
-        let deadline = Instant::now() + MINUTE;
-        while held.lock().unwrap().len() < 10 {
-            assert!(Instant::now() < deadline, "not all connections can be had");
-            match others.get().await {
-                Ok(object) => held.lock().unwrap().push(object),
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    };
-    let mend = async || {
-        for object in held.lock().unwrap().drain(..) {
-            drop(Object::take(object));
-        }
-    };
-    outage(pool(postgres.port(), 4), fail, mend).await;
+    assert_eq!(first.count(&direct).await, 2);
+    assert_eq!(with("state = 'idle in transaction'"), "0");
 }

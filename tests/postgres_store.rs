@@ -1,6 +1,6 @@
 //! [`PostgresStore`] on a real server: the contract of every store, with and without prepared statements, and what
-//! PostgreSQL brings of its own. Its tables are in `postgres_tables.rs`, the clean-up in `postgres_purge.rs`, calls
-//! that meet or are given up in `postgres_conflicts.rs`, outages in `postgres_faults.rs`.
+//! PostgreSQL brings of its own. The tables are in `postgres_tables.rs`, the clean-up in `postgres_purge.rs`, what
+//! fails in the other files of this name.
 
 #![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used)]

@@ -480,9 +480,9 @@ async fn what_other_software_wrote_is_an_error_and_stays() {
     let session = login(&store, "ada", &strict()).await;
     let (key, field) = (key_of("ada"), [&b"s"[..], session.session_id.as_bytes()].concat());
     let good: Vec<u8> = raw.send("HGET", &[key.as_bytes(), &field]).await;
-    let before_claims = good.len() - session.claims.len();
+    let another_version = [&[2], &good[1..]].concat();
 
-    for bad in [&b""[..], b"garbage", &good[..1], &good[..READ_BY_SCRIPTS - 1]] {
+    for bad in [&b""[..], b"garbage", &good[..1], &good[..READ_BY_SCRIPTS - 1], &another_version] {
         let _: i64 = raw.send("HSET", &[key.as_bytes(), &field, bad]).await;
         let before: Vec<u8> = raw.send("DUMP", &[key.as_bytes()]).await;
         for (operation, kind) in all_operations(&store, &session).await {
@@ -494,13 +494,13 @@ async fn what_other_software_wrote_is_an_error_and_stays() {
         assert_eq!(redis.command(&["HEXISTS", &key, "m"]), "1");
         assert_eq!(redis.command(&["HLEN", &key]), "1", "{bad:?}");
     }
-    let another_version = [&[2], &good[1..]].concat();
     let another_subject = String::from_utf8_lossy(&good).contains("\"ada\"").then(|| {
         let at = good.windows(5).position(|part| part == b"\"ada\"").unwrap();
         [&good[..at], b"\"bob\"", &good[at + 5..]].concat()
     });
-    let cuts = (READ_BY_SCRIPTS..before_claims).map(|end| good[..end].to_vec());
-    for bad in cuts.chain([another_version]).chain(another_subject) {
+    let cuts = (READ_BY_SCRIPTS..good.len()).map(|end| good[..end].to_vec());
+    let too_long = [&good[..], b"}"].concat();
+    for bad in cuts.chain([too_long]).chain(another_subject) {
         let _: i64 = raw.send("HSET", &[key.as_bytes(), &field, &bad]).await;
         for (operation, kind) in &all_operations(&store, &session).await[..4] {
             assert_eq!(*kind, CORRUPT, "{operation} over {bad:?}");
@@ -517,6 +517,27 @@ async fn what_other_software_wrote_is_an_error_and_stays() {
         }
         assert_eq!(raw.send::<Vec<u8>>("DUMP", &[key.as_bytes()]).await, before, "{command:?}");
     }
+}
+
+/// A field that cannot be read keeps no other session alive, and no operation ends half-way.
+#[tokio::test]
+async fn sessions_end_beside_what_other_software_wrote() {
+    if !engines::has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let store = node(&redis);
+    let key = key_of("ada");
+    login(&store, "ada", &strict()).await;
+    login(&store, "ada", &strict()).await;
+    redis.command(&["HSET", &key, "s0123456789abcdef", "garbage"]);
+    assert_eq!(end_all(&store, "ada").await, 2);
+    assert_eq!(store.list(&digest("ada")).await.unwrap(), []);
+
+    let last = login(&store, "ada", &strict()).await;
+    redis.command(&["HSET", &key, "m", "garbage"]);
+    assert!(logout(&store, &last).await);
+    assert!(!is_alive(&store, &last).await && lifetimes(&redis)[&key] > 0);
 }
 
 /// Nobody sets the clock. Two nodes, one of which ends all sessions while the other logs in.

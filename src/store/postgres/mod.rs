@@ -27,6 +27,9 @@ use crate::store::{Creation, Rotation, SessionStore, StoreError, StoreErrorKind}
 /// One try of an operation. The service tries twice, so that a client has its 503 within 5 seconds.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// For the server, which may not notice that a client is gone.
+const LIMITS: &str = "-c lock_timeout=2s -c statement_timeout=2s -c idle_in_transaction_session_timeout=2s";
+
 /// How often an operation is begun again that the server ended so that another one could go on.
 const RETRIES: u32 = 3;
 
@@ -71,9 +74,10 @@ macro_rules! on_connection {
 ///
 /// [`open`](Self::open) does all of this. For a pool of your own (for TLS, for instance):
 ///
-/// - Limit what a lock and a statement may take on the server, or a client that was given up still holds its place
-///   there: `options=-c lock_timeout=2s -c statement_timeout=2s`. Behind a pooler that refuses `options`, set them on
-///   the role: `ALTER ROLE app SET statement_timeout = '2s'`.
+/// - Limit what a lock, a statement and a pause in a transaction may take on the server, or a client that is gone still
+///   holds its locks there: `options=-c lock_timeout=2s -c statement_timeout=2s -c
+///   idle_in_transaction_session_timeout=2s`. Behind a pooler that refuses `options`, set them on the role: `ALTER ROLE
+///   app SET statement_timeout = '2s'`.
 /// - Behind a pooler in transaction mode, such as `PgBouncer`, use [`unprepared`](PostgresStoreBuilder::unprepared).
 /// - With several hosts, `target_session_attrs=read-write` finds the one that takes writes.
 /// - `synchronous_commit` must not be `off`: **a revocation that is lost in a crash brings the session back.** For the
@@ -336,7 +340,7 @@ fn pool(url: &str, connections: usize) -> Result<Pool, ConfigError> {
     };
     let mut config = Config::from_str(url).map_err(|_| error())?;
     if config.get_options().is_none() {
-        config.options("-c lock_timeout=2s -c statement_timeout=2s");
+        config.options(LIMITS);
     }
     if config.get_application_name().is_none() {
         config.application_name("tower-jwt-auth");
