@@ -28,7 +28,11 @@ fn strict() -> SessionPolicy {
 
 /// A pool like that of `open`, and whose connections are told from others.
 fn pool(postgres: &Postgres, connections: usize, name: &str) -> Pool {
-    let options = "-c%20lock_timeout%3D2s%20-c%20statement_timeout%3D2s";
+    pool_with(postgres, connections, name, "")
+}
+
+fn pool_with(postgres: &Postgres, connections: usize, name: &str, option: &str) -> Pool {
+    let options = format!("-c%20lock_timeout%3D2s%20-c%20statement_timeout%3D2s{option}");
     let url = format!("{}?application_name={name}&options={options}", postgres.url());
     let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_config(url.parse().unwrap(), NoTls, settings);
@@ -70,10 +74,15 @@ fn connections(postgres: &Postgres, name: &str, condition: &str) -> u32 {
     postgres.psql(&format!("SELECT count(*) {from} = '{name}' AND {condition}")).parse().unwrap()
 }
 
+/// From the SQL that makes it.
+fn sessions_table(store: &PostgresStore) -> String {
+    let (_, rest) = store.schema_sql().rsplit_once("CREATE TABLE IF NOT EXISTS ").unwrap();
+    rest.split_once(' ').unwrap().0.to_owned()
+}
+
 /// Holds one session until the transaction ends.
 async fn hold(holder: &Object, store: &PostgresStore, session: &NewSession) {
-    let (_, table) = store.schema_sql().rsplit_once("CREATE TABLE IF NOT EXISTS ").unwrap();
-    let (table, _) = table.split_once(' ').unwrap();
+    let table = sessions_table(store);
     let id = u128::from_be_bytes(*session.session_id.as_bytes());
     let lock = format!(r"SELECT FROM {table} WHERE session_id = '\x{id:032x}' FOR UPDATE");
     holder.batch_execute(&format!("BEGIN; {lock}")).await.unwrap();
@@ -144,6 +153,76 @@ async fn many_deadlocks_are_not_seen() {
         let rotation = store.rotate(&present(&first, 0), &strict()).await.unwrap();
         assert_eq!(rotation.decision.as_str(), "unknown", "round {round}");
         login(&store, &subject).await;
+    }
+}
+
+/// More than two would take the server seconds to untie, one by one: they wait in line instead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_stolen_tokens_at_once_are_answered() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let postgres = Postgres::start_fast();
+    let name = "eight";
+    let store = own(pool(&postgres, 16, name)).await;
+    let first = login(&store, "ada").await;
+    let stolen: [_; 8] = outdated(&store, "ada").await;
+    let holder = PostgresStore::open(&postgres.url()).unwrap().pool().get().await.unwrap();
+    hold(&holder, &store, &first).await;
+    let calls = stolen.map(|presented| tokio::spawn(rotate(store.clone(), presented)));
+    wait_until("all wait", || connections(&postgres, name, "wait_event_type = 'Lock'") == 8);
+    holder.batch_execute("COMMIT").await.unwrap();
+    let mut reused = 0;
+    for call in calls {
+        reused += usize::from(call.await.unwrap().unwrap() == Decision::Reused);
+    }
+    assert_eq!((reused, store.list(&SubjectDigest::of("ada")).await.unwrap().len()), (1, 0));
+}
+
+/// A call that is begun before a change is there, and goes on after it.
+async fn meet<T: Send + 'static>(
+    postgres: &Postgres,
+    change: &str,
+    call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> T {
+    let holder = PostgresStore::open(&postgres.url()).unwrap().pool().get().await.unwrap();
+    holder.batch_execute(&format!("BEGIN; {change}")).await.unwrap();
+    let call = tokio::spawn(call);
+    wait_until("the call waits", || connections(postgres, "isolated", "wait_event_type = 'Lock'") == 1);
+    holder.batch_execute("COMMIT").await.unwrap();
+    call.await.unwrap().unwrap_or_else(|error| panic!("{change}: {error:?}"))
+}
+
+/// Where the database isolates transactions more than by default, a call that waited for a change is begun again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conflict_is_not_seen() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let postgres = Postgres::start_fast();
+    for level in ["repeatable%5C%20read", "serializable"] {
+        let option = format!("%20-c%20default_transaction_isolation%3D{level}");
+        let store = own(pool_with(&postgres, 4, "isolated", &option)).await;
+        let sessions = format!("UPDATE {} SET used_at = 1", sessions_table(&store));
+        let subjects = sessions.replace("sessions", "subjects").replace("used_at", "forget_at");
+        let digest = SubjectDigest::of("ada");
+        let session = login(&store, "ada").await;
+
+        let decision = meet(&postgres, &sessions, rotate(store.clone(), present(&session, 0))).await;
+        assert_eq!(decision.as_str(), "rotated");
+        let (node, other) = (store.clone(), new_session("ada", store.now().await.unwrap()));
+        let creation = meet(&postgres, &subjects, async move { node.create(&other, &strict()).await }).await;
+        created(creation);
+        let node = store.clone();
+        let logout = async move { node.revoke(&digest, &session.session_id, None, &fresh_attempt()).await };
+        assert!(meet(&postgres, &sessions, logout).await);
+        for change in [&sessions, &subjects] {
+            login(&store, "ada").await;
+            let node = store.clone();
+            let end = async move { node.revoke_subject(&digest, None, &strict(), &fresh_attempt()).await };
+            assert!(meet(&postgres, change, end).await > 0, "{level}");
+            assert_eq!(store.list(&digest).await.unwrap(), [], "{level}");
+        }
     }
 }
 

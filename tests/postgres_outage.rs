@@ -10,6 +10,7 @@ mod engines;
 mod program;
 mod support;
 
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -272,4 +273,38 @@ async fn what_the_service_repeats_is_not_seen() {
     site.login().await.expect(200);
     assert_eq!(site.store.list(&SubjectDigest::of("ada")).await.unwrap().len(), 2);
     assert_eq!(proxy.cuts(), 3);
+}
+
+/// The network has dropped all connections of the pool without a word, and takes new ones: the second try of the first
+/// request finds one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_dead_and_nobody_says_so() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let postgres = Postgres::start_fast();
+    let pool = pool(postgres.port(), 16);
+    let site = Site::over(pool.clone()).await;
+    let token = site.login().await.refresh();
+    site.clock.advance(HOLD);
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        idle.push(pool.get().await.unwrap());
+    }
+    drop(idle);
+    let of_pool = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tower-jwt-auth'";
+    let processes = postgres.psql(of_pool);
+    assert!(processes.lines().count() >= 8, "{processes}");
+    for process in processes.lines() {
+        // The server's processes are those of this user, or this is the superuser.
+        assert!(Command::new("kill").args(["-STOP", process]).status().unwrap().success());
+    }
+    // As after a night: none was of use lately.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let start = Instant::now();
+    let first = site.refresh(&token).await;
+    assert!(start.elapsed() < ANSWERS_WITHIN, "{:?}", start.elapsed());
+    assert_eq!(first.expect(200).claims()["gen"], 1);
+    site.refresh_within(SERVES_WITHIN, &token).await;
+    site.login().await.expect(200);
 }

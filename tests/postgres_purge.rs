@@ -132,8 +132,8 @@ async fn what_is_old_goes_and_all_else_stays() {
     assert_eq!(site.purge().await, u64::from(expired));
     assert_eq!(
         site.rows(),
-        [2_001, 2_001],
-        "live, expired today, ended just now, and the one that signed in"
+        [2_501, 2_501],
+        "live, expired today, ended just now also if it had expired, and the one that signed in"
     );
     assert_eq!(site.count("sessions", "ended_at IS NULL"), 1_501);
     let missing = format!("subject NOT IN (SELECT subject FROM {}.subjects)", site.schema);

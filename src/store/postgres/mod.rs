@@ -63,7 +63,8 @@ macro_rules! on_connection {
 /// Sessions on [PostgreSQL](https://www.postgresql.org) 14 or newer.
 ///
 /// All nodes that share the database, the schema and the prefix of the tables share the sessions. Times are by the
-/// clock of the server. A rotation is one statement; opening a session and ending all of a subject are short
+/// clock of the server. A rotation is one statement (two, where the token is not due); opening a session and ending all
+/// of a subject are short
 /// transactions that begin with a lock on the subject's row.
 ///
 /// Before the first use [`migrate`](Self::migrate) makes the tables; or apply the file `src/store/postgres/schema.sql`
@@ -205,10 +206,12 @@ impl PostgresStore {
     }
 
     async fn in_time<T>(&self, operation: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.settings.timeout, operation).await {
-            Ok(answer) => answer.map_err(store_error),
-            Err(_) => Err(timed_out()),
+        if let Ok(answer) = tokio::time::timeout(self.settings.timeout, operation).await {
+            return answer.map_err(store_error);
         }
+        // The network may have dropped all connections without a word: only those that were of use lately stay.
+        self.pool.retain(|_, metrics| metrics.last_used() < self.settings.timeout);
+        Err(timed_out())
     }
 
     async fn rows(
@@ -420,6 +423,27 @@ impl SessionStore for PostgresStore {
         let all = policy.on_reuse() == OnReuse::Subject;
         let clock = self.clock();
         on_connection!(self, |client| {
+            let due = self
+                .rows(
+                    client,
+                    &self.settings.statements.rotate_due,
+                    &[
+                        (&subject, Type::BYTEA),
+                        (&session_id, Type::BYTEA),
+                        (&generation, Type::INT8),
+                        (&secret, Type::BYTEA),
+                        (&attempt, Type::BYTEA),
+                        (&hold, Type::INT8),
+                        (&idle, Type::INT8),
+                        (&clock, Type::INT8),
+                    ],
+                )
+                .await?;
+            if let Some(row) = due.first() {
+                let record = record(&presented.subject, row)?;
+                let decision = Decision::Rotated(record.state);
+                return Ok(Rotation { decision, record: Some(record), now: time(row, "now")? });
+            }
             let row = self
                 .row(
                     client,

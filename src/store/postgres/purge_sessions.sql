@@ -6,7 +6,7 @@ WITH at AS MATERIALIZED (
     SELECT s.subject, s.session_id
     FROM tower_jwt_auth.sessions AS s, at
     WHERE s.ctid >= $1::text::tid AND s.ctid < $2::text::tid
-        AND (abs(now - ended_at) >= 60000 OR now - 86400000 >= least(idle_expires_at, absolute_expires_at))
+        AND (abs(now - ended_at) >= 60000 OR ended_at IS NULL AND now - 86400000 >= least(idle_expires_at, absolute_expires_at))
     FOR UPDATE OF s SKIP LOCKED
 ), gone AS (
     DELETE FROM tower_jwt_auth.sessions AS s USING old

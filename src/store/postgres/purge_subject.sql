@@ -2,4 +2,4 @@
 -- told again.
 DELETE FROM tower_jwt_auth.sessions
 WHERE subject = $1
-    AND (abs($2 - ended_at) >= 60000 OR $2 - 86400000 >= least(idle_expires_at, absolute_expires_at))
+    AND (abs($2 - ended_at) >= 60000 OR ended_at IS NULL AND $2 - 86400000 >= least(idle_expires_at, absolute_expires_at))

@@ -1,8 +1,13 @@
 -- Ends all sessions of a subject but the one excepted, under its lock. Says how many there were.
-WITH gone AS (
-    DELETE FROM tower_jwt_auth.sessions
+WITH locked AS MATERIALIZED (
+    SELECT session_id FROM tower_jwt_auth.sessions
     WHERE subject = $1 AND ended_at IS NULL AND session_id IS DISTINCT FROM $2
-    RETURNING session_id
+    ORDER BY session_id
+    FOR UPDATE
+), gone AS (
+    DELETE FROM tower_jwt_auth.sessions AS s USING locked
+    WHERE s.subject = $1 AND s.session_id = locked.session_id
+    RETURNING s.session_id
 ), counted AS MATERIALIZED (
     SELECT count(*) AS ended FROM gone
 ), written AS (

@@ -1,9 +1,21 @@
 -- The rule of rotation, as `decide` has it. The session is locked first; the time is taken and the rule decides when
--- the lock is there. 17 and 18 are rows 7 and 8, told again.
-WITH locked AS MATERIALIZED (
-    SELECT * FROM tower_jwt_auth.sessions WHERE subject = $1 AND session_id = $2 FOR UPDATE
+-- the lock is there. 17 and 18 are rows 7 and 8, told again. What will end all sessions locks them all, in an order that
+-- all calls keep, so that none waits for one that waits for it.
+WITH ends_all AS MATERIALIZED (
+    SELECT FROM tower_jwt_auth.sessions
+    WHERE $9 AND subject = $1 AND session_id = $2 AND secret_digest = $4 AND $3 < generation - 1 AND ended_at IS NULL
+), locked AS MATERIALIZED (
+    SELECT * FROM tower_jwt_auth.sessions
+    WHERE subject = $1 AND session_id = ANY (CASE WHEN EXISTS (SELECT FROM ends_all)
+        THEN ARRAY(SELECT session_id FROM tower_jwt_auth.sessions WHERE subject = $1 AND ended_at IS NULL)
+        ELSE ARRAY[$2]
+    END)
+    ORDER BY session_id
+    FOR UPDATE
 ), at AS MATERIALIZED (
-    SELECT locked.*, coalesce($10, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now FROM locked
+    SELECT locked.*, coalesce($10, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now
+    FROM locked
+    WHERE session_id = $2
 ), ruled AS MATERIALIZED (
     SELECT at.*, CASE
         WHEN ended_at IS NOT NULL THEN

@@ -34,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// | Redis | connection |
 /// |---|---|
-/// | one server, plain or TLS | [`ReconnectingConnection`], or `redis::aio::ConnectionManager` (which waits for longer and longer between its attempts: set its `max_delay`) |
+/// | one server, plain or TLS | [`ReconnectingConnection`], or `redis::aio::ConnectionManager` with a `max_delay` |
 /// | Sentinel | [`ReconnectingConnection`] over a `redis::sentinel::SentinelClient` |
 /// | Cluster | `redis::cluster_async::ClusterConnection` |
 ///
