@@ -64,8 +64,7 @@ macro_rules! on_connection {
 ///
 /// All nodes that share the database, the schema and the prefix of the tables share the sessions. Times are by the
 /// clock of the server. A rotation is one statement (two, where the token is not due); opening a session and ending all
-/// of a subject are short
-/// transactions that begin with a lock on the subject's row.
+/// of a subject are short transactions that begin with a lock on the subject's row.
 ///
 /// Before the first use [`migrate`](Self::migrate) makes the tables; or apply the file `src/store/postgres/schema.sql`
 /// of this crate by your own means. Call [`purge_expired`](SessionStore::purge_expired) now and then, or let
