@@ -55,6 +55,7 @@ stage 'lints' lints
 stage 'features' features
 stage 'documentation' docs
 stage 'tests' cargo test --features redis,postgres
+stage 'tests of the default features only' cargo test --quiet --test compile_fail
 stage 'tests, rust-crypto' other_backend
 stage 'tests, backends of others' scripts/backends.sh
 stage 'tests, a store on SQLite' sqlite_store

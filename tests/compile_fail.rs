@@ -2,8 +2,9 @@
 //!
 //! The texts are those of one compiler. On any other the test says that it was skipped and passes, also with
 //! `REQUIRE_PARTS=1`: a compiler is not a part that scripts/test.sh can bring. To take over new texts after a look at each: `TRYBUILD=overwrite`.
-#![cfg(feature = "moka")]
-// One text lists the stores that there are.
+
+// One text lists the stores that there are: with the default features only. scripts/test.sh has a stage for that.
+#![cfg(all(feature = "moka", not(any(feature = "redis", feature = "postgres"))))]
 // `allow-expect-in-tests` does not reach the helpers of an integration test.
 #![allow(clippy::expect_used)]
 
