@@ -46,6 +46,7 @@ pub struct MokaStore {
     clock: Arc<dyn Clock>,
     marks: Arc<Marks>,
     evicted: Arc<AtomicU64>,
+    is_limited: bool,
 }
 
 /// Settings of a [`MokaStore`].
@@ -74,7 +75,7 @@ impl MokaStore {
     }
 
     /// Runs `act` on a subject's entry under its lock, and makes sure that the entry was still the one of the map
-    /// afterwards: moka removes entries at any time, and what happens to a removed one is lost.
+    /// afterwards: moka removes entries that are too many at any time, and what happens to a removed one is lost.
     ///
     /// With `make` a missing entry is made; otherwise the answer is `None`.
     async fn with_subject<R>(
@@ -90,15 +91,19 @@ impl MokaStore {
             } else {
                 self.subjects.get(subject).await?
             };
-            let result = {
+            let (result, keeps_longer) = {
                 let mut state = entry.lock();
                 if state.dead {
                     continue;
                 }
                 let result = act(&mut state, self.clock.now());
-                entry.keep_for.store(millis(state.keep_for), Ordering::Relaxed);
-                result
+                let keep_for = millis(state.keep_for);
+                (result, entry.keep_for.swap(keep_for, Ordering::Relaxed) != keep_for)
             };
+            // An old entry that was just read stays, unless there is a limit: only age removes it, and this began anew.
+            if !make && !keeps_longer && !self.is_limited {
+                return Some(result);
+            }
             // This read also lets moka count the entry's life from now on.
             match self.subjects.get(subject).await {
                 Some(held) if Arc::ptr_eq(&held, &entry) => return Some(result),
@@ -162,7 +167,14 @@ impl MokaStoreBuilder {
         if let Some(max) = self.max_subjects {
             subjects = subjects.max_capacity(max);
         }
-        MokaStore { subjects: subjects.build(), clock: self.clock, marks: Arc::default(), evicted }
+        let is_limited = self.max_subjects.is_some();
+        MokaStore {
+            subjects: subjects.build(),
+            clock: self.clock,
+            marks: Arc::default(),
+            evicted,
+            is_limited,
+        }
     }
 }
 

@@ -383,7 +383,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
             .bytes();
         let (key, id) = (self.key(&presented.subject), presented.session_id.as_bytes());
         let arguments: [&[u8]; 2] = [id, &arguments];
-        let mut answer: (u8, i64, Option<Vec<u8>>) = self.run(&SCRIPTS.rotate, &key, &arguments).await?;
+        let answer: Value = self.run(&SCRIPTS.rotate, &key, &arguments).await?;
+        if let Value::BulkString(value) = &answer {
+            return rotated(codec::record(&presented.subject, id, value)?, presented);
+        }
+        let mut answer: (u8, i64, Option<Vec<u8>>) = answered(answer)?;
         if self.settings.replicas.is_some() && matches!(answer.0, 7 | 8 | 17 | 18) {
             // The same attempt again: the same answer, and this time the replicas are waited for.
             answer = self.run_safely(&SCRIPTS.rotate, &key, &arguments).await?;
@@ -460,6 +464,25 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
     }
 }
 
+fn answered<T: FromRedisValue>(answer: Value) -> Result<T, StoreError> {
+    ::redis::from_redis_value(answer).map_err(|error| store_error(error.into()))
+}
+
+/// Row 5: the time is that of the new state.
+fn rotated(record: Record, presented: &Presented) -> Result<Rotation, StoreError> {
+    if Some(record.state.generation) != presented.generation.checked_add(1)
+        || record.state.attempt != presented.attempt
+    {
+        return Err(disagreement());
+    }
+    let (decision, now) = (Decision::Rotated(record.state), record.state.minted_at);
+    Ok(Rotation { decision, record: Some(record), now })
+}
+
+fn disagreement() -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "the script of Redis and the rule of this version disagree")
+}
+
 /// The answer of the script in the crate's terms. The script has written what the rule says; what that is, the rule
 /// says here once more.
 fn rotation(
@@ -475,10 +498,7 @@ fn rotation(
         _ => {
             let decision = decide(before.as_ref(), presented, policy, now);
             if decision.row() != row {
-                return Err(StoreError::new(
-                    StoreErrorKind::Corrupt,
-                    "the script of Redis and the rule of this version disagree",
-                ));
+                return Err(disagreement());
             }
             decision
         }
