@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 export REQUIRE_PARTS=1
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 
+# Beside the default ones.
+all=redis,postgres,axum,metrics
+
 report=""
 stage() {
   local name=$1 start=$SECONDS
@@ -23,7 +26,8 @@ parts() { source scripts/parts.sh; }
 features() {
   local set
   for set in '' moka aws-lc-rs rust-crypto moka,rust-crypto aws-lc-rs,rust-crypto moka,aws-lc-rs,rust-crypto \
-    redis postgres redis,test-util postgres,test-util moka,redis,postgres,aws-lc-rs; do
+    redis postgres redis,test-util postgres,test-util moka,redis,postgres,aws-lc-rs \
+    axum metrics moka,aws-lc-rs,axum,metrics; do
     echo "--- features: ${set:-none}"
     cargo clippy --quiet --lib --no-default-features --features "$set" -- -D warnings
   done
@@ -32,10 +36,10 @@ features() {
 # No warning is let through, and items that need a feature are documented, too.
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --all-features; }
 
-# What cargo test does for a newcomer, and what the stores on servers bring.
+# What cargo test does for a newcomer, and what all features bring.
 lints() {
   cargo clippy --quiet --all-targets -- -D warnings
-  cargo clippy --quiet --all-targets --features redis,postgres -- -D warnings
+  cargo clippy --quiet --all-targets --features "$all" -- -D warnings
 }
 
 other_backend() { cargo test --quiet --lib --no-default-features --features moka,rust-crypto; }
@@ -54,7 +58,7 @@ stage 'format' cargo fmt --check
 stage 'lints' lints
 stage 'features' features
 stage 'documentation' docs
-stage 'tests' cargo test --features redis,postgres
+stage 'tests' cargo test --features "$all"
 stage 'tests of the default features only' cargo test --quiet --test compile_fail
 stage 'tests, rust-crypto' other_backend
 stage 'tests, backends of others' scripts/backends.sh

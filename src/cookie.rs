@@ -19,7 +19,7 @@
 use std::time::Duration;
 
 use cookie::Cookie;
-use http::header::COOKIE;
+use http::header::{COOKIE, Entry};
 use http::{HeaderMap, HeaderValue};
 
 use crate::error::{ConfigError, ConfigErrorKind};
@@ -170,21 +170,52 @@ impl CookieTemplate {
     /// Names compare exactly, and nothing is trimmed from them: a browser would let a sibling host set a cookie whose
     /// name is ours behind white space of some kind, as that name has no prefix to protect.
     pub(crate) fn values<'h>(&self, headers: &'h HeaderMap) -> Result<Vec<&'h str>, CookiesTooLarge> {
-        let total: usize = headers.get_all(COOKIE).iter().map(HeaderValue::len).sum();
-        if total > MAX_HEADER_BYTES {
-            return Err(CookiesTooLarge);
-        }
-        let pairs = headers.get_all(COOKIE).iter().flat_map(|header| {
-            // Pairs are separated by a semicolon and one space (RFC 6265bis, section 4.2.1).
-            let pairs = header.as_bytes().split(|byte| *byte == b';').enumerate();
-            pairs.map(|(at, pair)| if at == 0 { pair } else { pair.strip_prefix(b" ").unwrap_or(pair) })
-        });
-        Ok(pairs
-            .filter_map(|pair| pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"="))
-            // A value that is no text is none that was ever set; it must not hide one that was.
-            .filter_map(|value| std::str::from_utf8(value).ok())
-            .collect())
+        values(&self.name, headers)
     }
+}
+
+/// As [`CookieTemplate::values`], of any cookie.
+pub(crate) fn values<'h>(name: &str, headers: &'h HeaderMap) -> Result<Vec<&'h str>, CookiesTooLarge> {
+    let total: usize = headers.get_all(COOKIE).iter().map(HeaderValue::len).sum();
+    if total > MAX_HEADER_BYTES {
+        return Err(CookiesTooLarge);
+    }
+    Ok(headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|header| pairs(header.as_bytes()))
+        .filter_map(|pair| value_of(name, pair))
+        // A value that is no text is none that was ever set; it must not hide one that was.
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .collect())
+}
+
+/// Takes a cookie out of a request, wherever it stands.
+pub(crate) fn remove(name: &str, headers: &mut HeaderMap) {
+    let Ok(Entry::Occupied(mut cookies)) = headers.try_entry(COOKIE) else { return };
+    let mut is_empty = true;
+    for header in cookies.iter_mut() {
+        let kept: Vec<_> = pairs(header.as_bytes()).filter(|pair| value_of(name, pair).is_none()).collect();
+        // Parts of a header value are one.
+        let mut value =
+            HeaderValue::from_bytes(&kept.join(&b"; "[..])).unwrap_or_else(|_| HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        is_empty &= value.is_empty();
+        *header = value;
+    }
+    if is_empty {
+        cookies.remove_entry_mult();
+    }
+}
+
+/// Pairs are separated by a semicolon and one space (RFC 6265bis, section 4.2.1).
+fn pairs(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pairs = header.split(|byte| *byte == b';').enumerate();
+    pairs.map(|(at, pair)| if at == 0 { pair } else { pair.strip_prefix(b" ").unwrap_or(pair) })
+}
+
+fn value_of<'p>(name: &str, pair: &'p [u8]) -> Option<&'p [u8]> {
+    pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
 fn header(cookie: &Cookie<'_>) -> Option<HeaderValue> {

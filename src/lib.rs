@@ -3,7 +3,8 @@
 //!
 //! Two parts that fit together:
 //!
-//! - [`JwtAuthLayer`] validates the access token of each request and puts its claims into the request's extensions;
+//! - [`JwtAuthLayer`] validates the access token of each request and puts its claims into the request's extensions, and
+//!   the layers of [`authorize`] ask more of it;
 //! - [`AuthService`] logs users in, refreshes their tokens with rotation, and logs them out.
 //!
 //! Access tokens are JWTs of 15 minutes (RFC 9068), checked without I/O. The refresh token travels in an `HttpOnly`
@@ -54,8 +55,10 @@
 //! # let (auth, bearer) = set_up(pem, &[7; 32]).unwrap();
 //! ```
 //!
-//! Mount `auth` at [`auth.path()`](AuthService::path), put `bearer` in front of what needs a user, and read
-//! `Verified::<User>::of(request.extensions())` there. The examples `demo` (axum, with a page) and `hyper` show it whole.
+//! Mount `auth` at [`auth.path()`](AuthService::path), put `bearer` in
+//! front of what needs a user, and read `Verified::<User>::of(request.extensions())` there; with the feature `axum`,
+//! `Verified<User>` is an extractor. The examples `demo` (axum, with a page) and `hyper` show it
+//! whole.
 //!
 //! # What is checked
 //!
@@ -73,6 +76,7 @@
 //! | `moka` | yes | [`MokaStore`], sessions in the memory of one process |
 //! | `redis` | | `RedisStore`, sessions on Redis for any number of nodes |
 //! | `postgres` | | `PostgresStore`, sessions on PostgreSQL for any number of nodes |
+//! | `axum` | | [`Verified`], `Option<Verified>` and [`ClientInfo`] as extractors of axum 0.8, [`Rejection`], [`Granted`] and [`SessionError`] as answers |
 //! | `test-util` | | `test_util`: for tests, a clock to be set by hand, and the contract of session stores |
 //!
 //! Without a backend everything compiles, and one is given as an argument: [`Crypto`]. Whatever other crates of the tree
@@ -85,9 +89,12 @@
 //!
 //! | target | name | level | fields |
 //! |---|---|---|---|
-//! | `tower_jwt_auth::authorize` | `rejected` | info; error for a fault of the wiring | `reason` |
+//! | `tower_jwt_auth::authorize` | `rejected` | debug without a token, error for a fault of the wiring, else info | `reason`: as below, or `insufficient_scope`, `denied`, `insufficient_user_authentication`, `unavailable`, `no_bearer_layer`, `other_claims` |
+//! | | `no_bearer_layer`, `other_claims` | error | `asked`, `layer` |
+//! | | `unavailable` | error | `error` |
 //! | `tower_jwt_auth::keys` | `key_skipped` | warn | `position`, `kid`, `reason` |
-//! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason`: `missing`, `malformed_credential`, `repeated_credential` or a [`TokenErrorKind`] |
+//! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason`: `missing`, `malformed_credential`, `repeated_credential`, `too_large`, for a cookie `no_origin`, `origin` or `sec_fetch_site`, or a [`TokenErrorKind`] |
+//! | | `observed` | info | `reason`, as in `rejected` |
 //! | | `application_claims` | warn | `claims`, `detail` |
 //! | | `no_bearer_layer`, `other_claims` | warn | `asked`, `layer` |
 //! | `tower_jwt_auth::session` | `opened`, `ended`, `evicted` | info | `session`, `why` |
@@ -104,10 +111,13 @@
 //! | | `purge_failed` | warn | `error` |
 
 pub mod authorize;
+#[cfg(feature = "axum")]
+mod axum;
 pub mod bearer;
 mod clock;
 mod context;
 mod cookie;
+mod csrf;
 mod error;
 mod extract;
 mod reject;
@@ -122,13 +132,17 @@ pub mod token;
 mod url;
 
 #[doc(no_inline)]
-pub use authorize::{RequireScope, RequireScopeLayer};
+pub use authorize::{
+    Require, RequireAsync, RequireAsyncLayer, RequireLayer, RequireScope, RequireScopeLayer, StepUp,
+    StepUpLayer,
+};
 #[doc(no_inline)]
 pub use bearer::{JwtAuth, JwtAuthLayer};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{AuthContext, Outcome};
 pub use cookie::{CookiePolicy, SameSite};
 pub use error::{ConfigError, ConfigErrorKind};
+pub use extract::TokenCookie;
 pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 #[doc(no_inline)]
 pub use service::{

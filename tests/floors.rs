@@ -22,8 +22,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["clock", "secret", "error", "url"]),
     // Floor 2. A store knows only sessions.
     ("store", &["clock", "secret", "error", "url", "session"]),
-    ("extract", &["clock", "secret", "error", "url", "token", "session"]),
     ("cookie", &["clock", "secret", "error", "url", "token", "session"]),
+    ("csrf", &["error", "url"]),
+    ("extract", &["clock", "secret", "error", "url", "token", "session", "cookie", "csrf"]),
     ("reject", &["clock", "secret", "error", "url", "token", "session", "extract"]),
     ("context", &["clock", "secret", "error", "url", "token", "session", "reject"]),
     ("test_util", &["clock", "secret", "error", "url", "session", "store"]),
@@ -36,10 +37,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "clock", "secret", "error", "url", "token", "session", "store", "extract", "cookie", "context",
-            "reject",
+            "clock", "secret", "error", "url", "token", "session", "store", "extract", "cookie", "csrf",
+            "context", "reject",
         ],
     ),
+    // Floor 4: glue without decisions.
+    ("axum", &["token", "session", "context", "reject", "service"]),
 ];
 
 /// Parts that are pure and synchronous, and the store, which knows no HTTP.

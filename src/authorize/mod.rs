@@ -1,10 +1,15 @@
 //! Authorization behind the bearer layer: what a good token must allow.
 //!
-//! [`RequireScopeLayer`] refuses requests whose token lacks a scope, with 403 and a challenge that names what is needed
-//! (RFC 6750, section 3.1), in the realm and the protocol of the bearer layer before it. Scopes compare as a whole and
-//! with case: `read:all` is not `read`.
+//! | layer | lets pass | else |
+//! |---|---|---|
+//! | [`RequireScopeLayer`] | a token with all scopes, or any of them; compared as a whole and with case | 403 `insufficient_scope`, which names them (RFC 6750, section 3.1) |
+//! | [`RequireLayer`] | what a predicate over the token says yes to | 403 `insufficient_scope` |
+//! | [`RequireAsyncLayer`] | the same, for a predicate that waits | 403, or 503 if it cannot tell |
+//! | [`StepUpLayer`] | a user who authenticated recently or strongly enough | 401 `insufficient_user_authentication` (RFC 9470) |
 //!
-//! Without a bearer layer before it every request is answered with 500, and the log names the mistake.
+//! For each request, in this order: without a bearer layer before it 500, and the log names the mistake; what an observing
+//! layer let pass is refused as it would have been there; without a token 401; then the rule. Refusals are in the realm,
+//! the protocol and the words ([`map_rejection`](crate::JwtAuthLayer::map_rejection)) of the bearer layer.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -39,6 +44,14 @@
 //! # }
 //! ```
 
+mod predicate;
+mod predicate_async;
+mod require;
 mod scope;
+mod step_up;
 
-pub use scope::{RequireScope, RequireScopeLayer};
+pub use predicate::{Predicate, RequireLayer};
+pub use predicate_async::{RequireAsync, RequireAsyncFuture, RequireAsyncLayer};
+pub use require::{Require, Rule};
+pub use scope::{RequireScope, RequireScopeLayer, Scopes};
+pub use step_up::{Authentication, StepUp, StepUpLayer};

@@ -4,15 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{AUTHORIZATION, Entry};
 use http::{Request, Response};
 use tower_service::Service;
 
 use crate::bearer::layer::{Mode, Settings};
 use crate::context::{AuthContext, Outcome};
-use crate::extract::bearer;
-use crate::reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
-use crate::token::{AnyVerified, ReadClaims, TokenErrorKind, Verified};
+use crate::extract::{Found, Place};
+use crate::reject::{Protocol, Refuser, Rejection, RejectionKind, ResponseBody, ResponseFuture};
+use crate::token::{AnyVerified, ReadClaims, TokenErrorKind};
 
 /// A service behind a check of bearer tokens. Made by [`JwtAuthLayer`](crate::JwtAuthLayer).
 pub struct JwtAuth<S, C> {
@@ -39,28 +38,51 @@ impl<S, C> JwtAuth<S, C> {
 impl<S, C: ReadClaims> JwtAuth<S, C> {
     /// The whole decision over a request: puts the context into its extensions, or says why not.
     fn check<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
-        let outcome = match self.verify(request) {
-            Ok(verified) => Outcome::Verified(verified),
-            Err(rejection) => match (self.settings.mode, rejection.kind()) {
-                (Mode::Optional | Mode::Observe, RejectionKind::Missing) => Outcome::Anonymous,
-                (Mode::Observe, _) => Outcome::Refused(rejection),
-                (Mode::Required | Mode::Optional, _) => return Err(rejection),
-            },
+        let Settings { responder, sources, mode, strips, .. } = &*self.settings;
+        let mut is_malformed = false;
+        let (outcome, place) = match self.verify(request) {
+            Ok((verified, place)) => (Outcome::Verified(verified), Some(place)),
+            Err((rejection, place)) => {
+                let outcome = match (mode, rejection.kind()) {
+                    (Mode::Optional | Mode::Observe, RejectionKind::Missing) => Outcome::Anonymous,
+                    (Mode::Observe, kind) => {
+                        is_malformed =
+                            matches!(kind, RejectionKind::InvalidRequest | RejectionKind::CrossSite);
+                        tracing::info!(
+                            name: "observed", target: "tower_jwt_auth::bearer", reason = rejection.reason(),
+                            "a request passed that would be refused"
+                        );
+                        Outcome::Refused(rejection)
+                    }
+                    (Mode::Required | Mode::Optional, _) => return Err(rejection),
+                };
+                (outcome, place)
+            }
         };
-        request.extensions_mut().insert(AuthContext::new(outcome, Arc::clone(&self.settings.challenge)));
-        if let Entry::Occupied(mut credentials) = request.headers_mut().entry(AUTHORIZATION) {
-            // Layers further in that print headers leave them out.
-            credentials.iter_mut().for_each(|credential| credential.set_sensitive(true));
+        request.extensions_mut().insert(AuthContext::new(outcome, Arc::clone(responder)));
+        match place {
+            Some(place) if *strips => sources.strip(place, request.headers_mut()),
+            None if *strips && is_malformed => sources.strip_all(request.headers_mut()),
+            _ => {}
         }
+        sources.hide(request.headers_mut());
         Ok(())
     }
 
-    fn verify<B>(&self, request: &Request<B>) -> Result<AnyVerified, Rejection> {
-        let Settings { verifier, challenge, .. } = &*self.settings;
+    /// The token, or why there is none, and where it stood.
+    fn verify<B>(&self, request: &Request<B>) -> Result<(AnyVerified, Place), (Rejection, Option<Place>)> {
+        let Settings { verifier, responder, sources, .. } = &*self.settings;
         // Read only when refusing.
         let protocol = || Protocol::of(request.method(), request.headers());
-        match bearer(request.headers(), verifier.max_token_bytes()) {
-            Ok(Some(token)) => verifier.verify(token).map(Verified::erase).map_err(|error| {
+        let found = sources
+            .find(request.method(), request.headers(), verifier.max_token_bytes())
+            .map_err(|bad| (Rejection::of_credential(bad, protocol(), responder), None))?;
+        let Some(Found { token, place }) = found else {
+            return Err((Rejection::new(RejectionKind::Missing, "missing", protocol(), responder), None));
+        };
+        match verifier.verify(token) {
+            Ok(verified) => Ok((verified.erase(), place)),
+            Err(error) => {
                 if error.kind() == TokenErrorKind::ApplicationClaims {
                     // The token is good: its issuer and this service do not agree on the claims.
                     tracing::warn!(
@@ -69,10 +91,8 @@ impl<S, C: ReadClaims> JwtAuth<S, C> {
                         "the claims of a good token do not read as the type of the layer"
                     );
                 }
-                Rejection::of_token(&error, protocol(), challenge)
-            }),
-            Ok(None) => Err(Rejection::new(RejectionKind::Missing, "missing", protocol(), challenge)),
-            Err(bad) => Err(Rejection::of_credential(bad, protocol(), challenge)),
+                Err((Rejection::of_token(&error, protocol(), responder), Some(place)))
+            }
         }
     }
 }
@@ -95,18 +115,9 @@ where
             // The very service that was polled ready: no clone, no swap.
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
             Err(rejection) => {
-                if rejection.kind() == RejectionKind::Missing {
-                    tracing::debug!(
-                        name: "rejected", target: "tower_jwt_auth::bearer", reason = rejection.reason(),
-                        "a request was refused"
-                    );
-                } else {
-                    tracing::info!(
-                        name: "rejected", target: "tower_jwt_auth::bearer", reason = rejection.reason(),
-                        "a request was refused"
-                    );
-                }
-                ResponseFuture::refused(rejection)
+                rejection.report(Refuser::Bearer);
+                let (parts, _) = request.into_parts();
+                ResponseFuture::refused(rejection.respond(&parts))
             }
         }
     }

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::reject::RejectionKind;
+use crate::reject::{Demand, RejectionKind};
 
 /// The challenges of one realm. Those for tokens are ready to be sent.
 #[derive(Debug)]
@@ -46,14 +46,21 @@ impl Challenge {
         }
     }
 
-    /// `scope` is of scope-tokens and spaces, which need no escape. A fault of the wiring has no challenge.
-    pub(crate) fn bearer(&self, kind: RejectionKind, scope: Option<&str>) -> Option<HeaderValue> {
+    /// What other credentials cannot mend has no challenge.
+    pub(crate) fn bearer(&self, kind: RejectionKind, demand: Option<&Demand>) -> Option<HeaderValue> {
         match kind {
             RejectionKind::Missing => Some(self.bare.clone()),
             RejectionKind::InvalidRequest => Some(self.invalid_request.clone()),
             RejectionKind::InvalidToken => Some(self.invalid_token.clone()),
-            RejectionKind::InsufficientScope => HeaderValue::try_from(text(&self.realm, kind, scope)).ok(),
-            RejectionKind::NoBearerLayer => None,
+            RejectionKind::InsufficientScope
+            | RejectionKind::Denied
+            | RejectionKind::InsufficientAuthentication => {
+                HeaderValue::try_from(text(&self.realm, kind, demand)).ok()
+            }
+            RejectionKind::CrossSite
+            | RejectionKind::Unavailable
+            | RejectionKind::NoBearerLayer
+            | RejectionKind::OtherClaims => None,
         }
     }
 
@@ -64,13 +71,16 @@ impl Challenge {
 }
 
 /// Each parameter once, as a quoted-string (RFC 6750, section 3).
-fn text(realm: &str, kind: RejectionKind, scope: Option<&str>) -> String {
+fn text(realm: &str, kind: RejectionKind, demand: Option<&Demand>) -> String {
     // Always a realm: a bare scheme would be no challenge. No error where nothing was sent (section 3.1).
     let error = kind.error_code().map_or_else(String::new, |error| {
         format!(r#", error="{error}", error_description="{}""#, kind.description())
     });
-    let scope = scope.map_or_else(String::new, |scope| format!(r#", scope="{scope}""#));
-    format!(r#"Bearer realm="{realm}"{error}{scope}"#)
+    let mut text = format!(r#"Bearer realm="{realm}"{error}"#);
+    if let Some(demand) = demand {
+        demand.write(&mut text);
+    }
+    text
 }
 
 fn bad_realm() -> ConfigError {

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::Response;
 use pin_project_lite::pin_project;
 
-use crate::reject::{Rejection, ResponseBody};
+use crate::reject::ResponseBody;
 
 pin_project! {
-    /// The future of [`JwtAuth`](crate::JwtAuth) and [`RequireScope`](crate::RequireScope): that of the inner service, or a refusal.
+    /// The future of [`JwtAuth`](crate::JwtAuth) and [`Require`](crate::Require): that of the inner service, or a refusal.
     pub struct ResponseFuture<F> {
         #[pin]
         kind: Kind<F>,
@@ -32,9 +32,7 @@ impl<F> ResponseFuture<F> {
         Self { kind: Kind::Inner { future } }
     }
 
-    pub(crate) fn refused(rejection: Rejection) -> Self {
-        let mut response = rejection.to_response();
-        response.extensions_mut().insert(rejection);
+    pub(crate) fn refused(response: Response<Bytes>) -> Self {
         Self { kind: Kind::Refused { response: Some(Box::new(response)) } }
     }
 }

@@ -15,11 +15,16 @@ pub(crate) fn response(protocol: Protocol, kind: RejectionKind) -> Response<Byte
     };
     let status = match kind {
         // UNAUTHENTICATED
-        RejectionKind::Missing | RejectionKind::InvalidRequest | RejectionKind::InvalidToken => "16",
+        RejectionKind::Missing
+        | RejectionKind::InvalidRequest
+        | RejectionKind::InvalidToken
+        | RejectionKind::InsufficientAuthentication => "16",
         // PERMISSION_DENIED
-        RejectionKind::InsufficientScope => "7",
+        RejectionKind::InsufficientScope | RejectionKind::Denied | RejectionKind::CrossSite => "7",
+        // UNAVAILABLE
+        RejectionKind::Unavailable => "14",
         // INTERNAL
-        RejectionKind::NoBearerLayer => "13",
+        RejectionKind::NoBearerLayer | RejectionKind::OtherClaims => "13",
     };
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();

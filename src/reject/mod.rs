@@ -6,27 +6,39 @@
 //! | [`InvalidRequest`](RejectionKind::InvalidRequest) | 400 | with `error="invalid_request"` | 16 |
 //! | [`InvalidToken`](RejectionKind::InvalidToken) | 401 | with `error="invalid_token"` | 16 |
 //! | [`InsufficientScope`](RejectionKind::InsufficientScope) | 403 | with `error="insufficient_scope"` and `scope` | 7 |
-//! | [`NoBearerLayer`](RejectionKind::NoBearerLayer) | 500 | | 13 |
+//! | [`Denied`](RejectionKind::Denied) | 403 | with `error="insufficient_scope"`, and `scope` if the layer names some | 7 |
+//! | [`InsufficientAuthentication`](RejectionKind::InsufficientAuthentication) | 401 | with `error="insufficient_user_authentication"`, `acr_values` and `max_age` (RFC 9470) | 16 |
+//! | [`CrossSite`](RejectionKind::CrossSite) | 403 | | 7 |
+//! | [`Unavailable`](RejectionKind::Unavailable) | 503 with `Retry-After` | | 14 |
+//! | [`NoBearerLayer`](RejectionKind::NoBearerLayer), [`OtherClaims`](RejectionKind::OtherClaims) | 500 | | 13 |
 //!
-//! The client sees one of a few fixed texts. The reason in full is in the event `rejected`, and for outer layers in
-//! the response's extensions.
+//! The client sees one of a few fixed texts, or what [`map_rejection`](crate::JwtAuthLayer::map_rejection) makes of the
+//! refusal. The reason in full is in the event `rejected`, and for outer layers in the response's extensions.
 
 mod body;
 mod challenge;
+mod demand;
 mod future;
 mod grpc;
 mod json;
+mod report;
+mod responder;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 pub use body::ResponseBody;
 pub(crate) use challenge::Challenge;
+pub(crate) use demand::Demand;
 pub use future::ResponseFuture;
 pub(crate) use json::{json_response, never_store};
+pub(crate) use report::Refuser;
+pub(crate) use responder::Responder;
 
 use crate::extract::BadCredential;
 use crate::token::{TokenError, TokenErrorKind};
@@ -39,8 +51,11 @@ pub struct Rejection {
     kind: RejectionKind,
     protocol: Protocol,
     reason: &'static str,
-    challenge: Arc<Challenge>,
-    scope: Option<Arc<str>>,
+    responder: Arc<Responder>,
+    demand: Option<Arc<Demand>>,
+    /// What it was answered with, where the request is no longer at hand when the answer is made.
+    #[cfg(feature = "axum")]
+    answer: Option<Arc<Response<Bytes>>>,
 }
 
 /// The classes of refusals.
@@ -55,8 +70,18 @@ pub enum RejectionKind {
     InvalidToken,
     /// The token is good, but lacks a scope.
     InsufficientScope,
-    /// A fault of the wiring: no bearer layer ran before a layer that needs one.
+    /// The token is good, but a predicate of the application denies the request.
+    Denied,
+    /// The token is good, but its user must authenticate again, or in a stronger way (RFC 9470).
+    InsufficientAuthentication,
+    /// The token came in a cookie, with a request that another site may have made.
+    CrossSite,
+    /// What decides cannot be asked now.
+    Unavailable,
+    /// A fault of the wiring: no bearer layer ran before a layer or an extractor that needs one.
     NoBearerLayer,
+    /// A fault of the wiring: a layer or an extractor asks for other claims than the bearer layer reads.
+    OtherClaims,
 }
 
 impl RejectionKind {
@@ -66,8 +91,12 @@ impl RejectionKind {
             Self::Missing => None,
             Self::InvalidRequest => Some("invalid_request"),
             Self::InvalidToken => Some("invalid_token"),
-            Self::InsufficientScope => Some("insufficient_scope"),
-            Self::NoBearerLayer => Some("server_error"),
+            // The code for all that a token does not permit (RFC 6750, section 3.1).
+            Self::InsufficientScope | Self::Denied => Some("insufficient_scope"),
+            Self::InsufficientAuthentication => Some("insufficient_user_authentication"),
+            Self::CrossSite => Some("cross_site"),
+            Self::Unavailable => Some("unavailable"),
+            Self::NoBearerLayer | Self::OtherClaims => Some("server_error"),
         }
     }
 
@@ -77,7 +106,11 @@ impl RejectionKind {
             Self::InvalidRequest => "the credentials are malformed",
             Self::InvalidToken => "the access token is not valid",
             Self::InsufficientScope => "the access token lacks a scope",
-            Self::NoBearerLayer => "the service is not set up correctly",
+            Self::Denied => "the access token does not permit this",
+            Self::InsufficientAuthentication => "another authentication of the user is required",
+            Self::CrossSite => "the request comes from another site",
+            Self::Unavailable => "the service cannot answer now, try again",
+            Self::NoBearerLayer | Self::OtherClaims => "the service is not set up correctly",
         }
     }
 }
@@ -127,26 +160,38 @@ impl Rejection {
         kind: RejectionKind,
         reason: &'static str,
         protocol: Protocol,
-        challenge: &Arc<Challenge>,
+        responder: &Arc<Responder>,
     ) -> Self {
-        Self { kind, protocol, reason, challenge: Arc::clone(challenge), scope: None }
+        Self {
+            kind,
+            protocol,
+            reason,
+            responder: Arc::clone(responder),
+            demand: None,
+            #[cfg(feature = "axum")]
+            answer: None,
+        }
     }
 
-    pub(crate) fn of_credential(bad: BadCredential, protocol: Protocol, challenge: &Arc<Challenge>) -> Self {
-        Self::new(RejectionKind::InvalidRequest, bad.as_str(), protocol, challenge)
+    pub(crate) fn of_credential(bad: BadCredential, protocol: Protocol, responder: &Arc<Responder>) -> Self {
+        let kind = match bad {
+            BadCredential::CrossSite(_) => RejectionKind::CrossSite,
+            _ => RejectionKind::InvalidRequest,
+        };
+        Self::new(kind, bad.as_str(), protocol, responder)
     }
 
-    pub(crate) fn of_token(error: &TokenError, protocol: Protocol, challenge: &Arc<Challenge>) -> Self {
+    pub(crate) fn of_token(error: &TokenError, protocol: Protocol, responder: &Arc<Responder>) -> Self {
         let kind = match error.kind() {
             TokenErrorKind::TooLarge => RejectionKind::InvalidRequest,
             _ => RejectionKind::InvalidToken,
         };
-        Self::new(kind, error.kind().as_str(), protocol, challenge)
+        Self::new(kind, error.kind().as_str(), protocol, responder)
     }
 
-    /// The scopes that are needed, for the challenge.
-    pub(crate) fn with_scope(mut self, scope: Arc<str>) -> Self {
-        self.scope = Some(scope);
+    /// What is needed, for the challenge.
+    pub(crate) fn with_demand(mut self, demand: Option<Arc<Demand>>) -> Self {
+        self.demand = demand;
         self
     }
 
@@ -160,8 +205,9 @@ impl Rejection {
         self.protocol
     }
 
-    /// The reason in a word, for logs and metrics: `missing`, `malformed_credential`, or the name of a
-    /// [`TokenErrorKind`]. Not for the client.
+    /// The reason in a word, for logs and metrics: `missing`, `malformed_credential`, the name of a
+    /// [`TokenErrorKind`], .. (the table of events in the [crate documentation](crate#events) lists them). Not for the
+    /// client.
     pub fn reason(&self) -> &'static str {
         self.reason
     }
@@ -170,20 +216,73 @@ impl Rejection {
     pub fn status(&self) -> StatusCode {
         match self.kind {
             RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
-            RejectionKind::Missing | RejectionKind::InvalidToken => StatusCode::UNAUTHORIZED,
-            RejectionKind::InsufficientScope => StatusCode::FORBIDDEN,
-            RejectionKind::NoBearerLayer => StatusCode::INTERNAL_SERVER_ERROR,
+            RejectionKind::Missing
+            | RejectionKind::InvalidToken
+            | RejectionKind::InsufficientAuthentication => StatusCode::UNAUTHORIZED,
+            RejectionKind::InsufficientScope | RejectionKind::Denied | RejectionKind::CrossSite => {
+                StatusCode::FORBIDDEN
+            }
+            RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectionKind::NoBearerLayer | RejectionKind::OtherClaims => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// The answer, in the protocol of the request.
+    /// The value of `WWW-Authenticate` (RFC 6750, section 3), for answers of one's own. A 401 must have it.
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        self.responder.challenge().bearer(self.kind, self.demand.as_deref())
+    }
+
+    /// The scopes that would have been needed, with spaces between.
+    pub fn scope(&self) -> Option<&str> {
+        self.demand.as_ref()?.scope.as_deref()
+    }
+
+    /// The authentication contexts of which one would have been needed, with spaces between (RFC 9470).
+    pub fn acr_values(&self) -> Option<&str> {
+        self.demand.as_ref()?.acr_values.as_deref()
+    }
+
+    /// How long ago the user may have authenticated at most (RFC 9470).
+    pub fn max_age(&self) -> Option<Duration> {
+        self.demand.as_ref()?.max_age
+    }
+
+    /// The answer that the bearer layer gives to this request: the application's, where
+    /// [`map_rejection`](crate::JwtAuthLayer::map_rejection) was told one, or else [`to_response`](Self::to_response).
+    /// The rejection is in its extensions.
+    pub fn respond(&self, request: &Parts) -> Response<Bytes> {
+        self.responder.answer(self, request)
+    }
+
+    /// With the answer to this request, for [`into_answer`](Self::into_answer).
+    #[cfg(feature = "axum")]
+    pub(crate) fn answered(mut self, request: &Parts) -> Self {
+        self.answer = Some(Arc::new(self.respond(request)));
+        self
+    }
+
+    /// The answer that was made when the request was at hand, or else the crate's own.
+    #[cfg(feature = "axum")]
+    pub(crate) fn into_answer(mut self) -> Response<Bytes> {
+        if let Some(answer) = self.answer.take() {
+            return Arc::unwrap_or_clone(answer);
+        }
+        let mut response = self.to_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+
+    /// The crate's own answer, in the protocol of the request.
     pub fn to_response(&self) -> Response<Bytes> {
         match self.protocol {
             Protocol::Http => {
                 let error = self.kind.error_code().unwrap_or("unauthorized");
                 let mut response = json_response(self.status(), error, self.kind.description());
-                if let Some(challenge) = self.challenge.bearer(self.kind, self.scope.as_deref()) {
+                if let Some(challenge) = self.challenge() {
                     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                }
+                if self.kind == RejectionKind::Unavailable {
+                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 }
                 response
             }

@@ -9,10 +9,10 @@ use tracing::Instrument as _;
 
 use crate::clock::Timestamp;
 use crate::cookie::CookieTemplate;
-use crate::reject::Challenge;
+use crate::csrf::CsrfPolicy;
+use crate::reject::Responder;
 use crate::secret::SecretString;
 use crate::service::authenticator::{AuthnError, DynAuthenticator, ErasedError, ErasedIdentity};
-use crate::service::csrf::CsrfPolicy;
 use crate::service::error::{SessionError, SessionErrorKind};
 use crate::service::events;
 use crate::service::identity::SessionInfo;
@@ -42,7 +42,7 @@ pub(super) struct Core {
     pub(super) policy: SessionPolicy,
     pub(super) cookie: CookieTemplate,
     pub(super) csrf: CsrfPolicy,
-    pub(super) challenge: Arc<Challenge>,
+    pub(super) responder: Arc<Responder>,
     pub(super) path: Box<str>,
 }
 

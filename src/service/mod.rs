@@ -60,7 +60,6 @@ mod answer;
 mod authenticator;
 mod body;
 mod core;
-mod csrf;
 mod error;
 mod events;
 mod handle;
@@ -91,9 +90,9 @@ pub use request::ClientAddress;
 
 use self::core::Core;
 use crate::cookie::CookiePolicy;
+use crate::csrf::{CsrfPolicy, canonical_origin};
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::reject::Challenge;
-use crate::service::csrf::{CsrfPolicy, canonical_origin};
+use crate::reject::Responder;
 use crate::session::{RefreshCodec, RefreshKeys, SessionPolicy};
 use crate::store::SessionStore;
 use crate::token::{Claims, Issuer, TokenConfig};
@@ -249,7 +248,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
                  would be refused",
             ));
         }
-        let challenge = self.realm.as_deref().map_or_else(|| Ok(Challenge::standard()), Challenge::new)?;
+        let responder = self.realm.as_deref().map_or_else(|| Ok(Responder::standard()), Responder::new)?;
         let core = Core {
             issuer: Issuer::new(&self.config)?,
             keys: self.config.keys().clone(),
@@ -260,7 +259,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
             cookie: self.cookie.at(&self.path)?,
             policy: self.policy.with_access_lifetime(self.config.lifetime()),
             csrf: CsrfPolicy { origins, trust_same_site: self.trust_same_site },
-            challenge: Arc::new(challenge),
+            responder: Arc::new(responder),
             path: self.path.into(),
         };
         Ok(AuthService { core: Arc::new(core), claims: PhantomData })

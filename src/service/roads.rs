@@ -7,13 +7,13 @@ use http::HeaderValue;
 use http::header::ORIGIN;
 use http::request::Parts;
 
+use crate::csrf::{self, CrossSite};
 use crate::extract::bearer;
 use crate::reject::{Protocol, Rejection, RejectionKind};
 use crate::service::answer::{self, Answer};
 use crate::service::authenticator::{AuthnError, ErasedError};
 use crate::service::body::Unread;
 use crate::service::core::{Core, Grant, twice};
-use crate::service::csrf::{self, CrossSite};
 use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::request::{genuine, is_json};
@@ -108,7 +108,7 @@ pub(super) fn accepts(rule: &BodyRule, parts: &Parts, certainly_not_empty: bool)
 }
 
 pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, body: Bytes) -> Answer {
-    let challenge = Arc::clone(&core.challenge);
+    let responder = Arc::clone(&core.responder);
     let Admitted { route, tokens, carries_cookie, may_clear_cookie } = admitted;
     let road = match route {
         Route::Login => login(core, tokens, &parts, &body).await,
@@ -122,7 +122,7 @@ pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, bo
     };
     road.unwrap_or_else(|refusal| match refusal {
         Refusal::Answer(answer) => *answer,
-        Refusal::Session(error) => answer::session_error(error.kind(), &challenge),
+        Refusal::Session(error) => answer::session_error(error.kind(), responder.challenge()),
     })
 }
 
@@ -159,7 +159,7 @@ async fn login(
         }
         Err(ErasedError::Authn(AuthnError::Refused)) => {
             events::refused("login", "credentials");
-            return Err(refuse(answer::invalid_credentials(&core.challenge)));
+            return Err(refuse(answer::invalid_credentials(core.responder.challenge())));
         }
         Err(ErasedError::Authn(AuthnError::Unavailable(error))) => {
             return Err(SessionError::unavailable("authenticator", error).into());
@@ -175,7 +175,7 @@ async fn login(
 async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>) -> Result<Answer, Refusal> {
     let token = single(&core, tokens, "refresh").await?.ok_or_else(|| {
         events::refused("refresh", "no_token");
-        refuse(answer::invalid_grant(&core.challenge))
+        refuse(answer::invalid_grant(core.responder.challenge()))
     })?;
     let grant = Arc::clone(&core).refresh(token).await?;
     Ok(answer::granted(&grant, set_cookie(&core, &grant)))
@@ -273,16 +273,16 @@ async fn required_bearer(core: &Core, parts: &Parts) -> Result<Owner, Refusal> {
 
 /// As the bearer layer checks, and that the session still lives: the store is at hand here.
 async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal> {
-    let challenge = &core.challenge;
+    let responder = &core.responder;
     let reject =
-        |kind, reason| BearerRefusal::Rejected(Rejection::new(kind, reason, Protocol::Http, challenge));
+        |kind, reason| BearerRefusal::Rejected(Rejection::new(kind, reason, Protocol::Http, responder));
     let token = bearer(&parts.headers, core.verifier.max_token_bytes())
-        .map_err(|bad| BearerRefusal::Rejected(Rejection::of_credential(bad, Protocol::Http, challenge)))?
+        .map_err(|bad| BearerRefusal::Rejected(Rejection::of_credential(bad, Protocol::Http, responder)))?
         .ok_or_else(|| reject(RejectionKind::Missing, "missing"))?;
     let verified = core
         .verifier
         .verify(token)
-        .map_err(|error| BearerRefusal::Rejected(Rejection::of_token(&error, Protocol::Http, challenge)))?;
+        .map_err(|error| BearerRefusal::Rejected(Rejection::of_token(&error, Protocol::Http, responder)))?;
     let subject = verified.subject().to_owned();
     let Some(sid) = verified.session_id() else { return Ok(Owner { subject, session_id: None }) };
     let ended = || reject(RejectionKind::InvalidToken, "session_ended");
@@ -293,7 +293,7 @@ async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal
 }
 
 async fn cookie_owner(core: &Core, tokens: Vec<RefreshToken>) -> Result<Owner, Refusal> {
-    let dead = || refuse(answer::invalid_grant(&core.challenge));
+    let dead = || refuse(answer::invalid_grant(core.responder.challenge()));
     let token = single(core, tokens, "logout").await?.ok_or_else(dead)?;
     let attempt = Attempt::random().map_err(|error| SessionError::unavailable("random bytes", error))?;
     let record = core.answered(&token.present(attempt)).await?.ok_or_else(dead)?;

@@ -10,9 +10,9 @@ use crate::token::json::{Names, Text};
 
 /// Claims that can be read from a token: any `Deserialize` type that owns its data.
 ///
-/// It sees every claim but the registered ones (`iss sub aud exp nbf iat jti client_id scope sid gen cnf`), which
-/// [`Verified`](crate::Verified) gives by their own methods. A type that borrows is met by the compiler with
-/// "implementation of `Deserialize` is not general enough": write `String`, not `&str`.
+/// It sees every claim but the registered ones (`iss sub aud exp nbf iat jti client_id scope sid gen auth_time acr
+/// cnf`), which [`Verified`](crate::Verified) gives by their own methods. A type that borrows is met by the compiler
+/// with "implementation of `Deserialize` is not general enough": write `String`, not `&str`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from a token's claims",
     label = "not a type of claims",
@@ -55,6 +55,8 @@ pub(crate) enum RegisteredName {
     Scope,
     Sid,
     Gen,
+    AuthTime,
+    Acr,
     Cnf,
 }
 
@@ -72,6 +74,8 @@ impl RegisteredName {
             "scope" => Self::Scope,
             "sid" => Self::Sid,
             "gen" => Self::Gen,
+            "auth_time" => Self::AuthTime,
+            "acr" => Self::Acr,
             "cnf" => Self::Cnf,
             _ => return None,
         })
@@ -164,6 +168,8 @@ mod tests {
             "{} {}",
             r#"{"sub":"x"}"#,
             r#"{"a":1,"exp":5}"#,
+            r#"{"a":1,"auth_time":5}"#,
+            r#"{"acr":"x"}"#,
             r#"{"a":1,"a":2}"#,
             "",
         ] {

@@ -26,6 +26,8 @@ pub(crate) struct RawRegistered<'a> {
     pub(crate) scope: Option<Text<'a>>,
     pub(crate) sid: Option<Text<'a>>,
     pub(crate) generation: Option<u32>,
+    pub(crate) auth_time: Option<NumericDate>,
+    pub(crate) acr: Option<Text<'a>>,
     pub(crate) is_bound: bool,
 }
 
@@ -44,6 +46,8 @@ impl<'a> RawRegistered<'a> {
             RegisteredName::Scope => self.scope.is_some(),
             RegisteredName::Sid => self.sid.is_some(),
             RegisteredName::Gen => self.generation.is_some(),
+            RegisteredName::AuthTime => self.auth_time.is_some(),
+            RegisteredName::Acr => self.acr.is_some(),
             RegisteredName::Cnf => self.is_bound,
         })
     }
@@ -64,6 +68,8 @@ impl<'a> RawRegistered<'a> {
             RegisteredName::Scope => once(&mut self.scope, map.next_value()?),
             RegisteredName::Sid => once(&mut self.sid, map.next_value()?),
             RegisteredName::Gen => once(&mut self.generation, map.next_value()?),
+            RegisteredName::AuthTime => once(&mut self.auth_time, map.next_value()?),
+            RegisteredName::Acr => once(&mut self.acr, map.next_value()?),
             RegisteredName::Cnf => {
                 map.next_value::<IgnoredAny>()?;
                 self.is_bound = true;
@@ -334,6 +340,15 @@ mod tests {
             ("C9 sub number", r#"{"sub":1}"#),
             ("C12 scope array", r#"{"scope":["a"]}"#),
             ("gen beyond its type", r#"{"gen":4294967296}"#),
+            ("auth_time string", r#"{"auth_time":"1"}"#),
+            ("auth_time null", r#"{"auth_time":null}"#),
+            ("auth_time negative", r#"{"auth_time":-1}"#),
+            ("auth_time in milliseconds", r#"{"auth_time":1700000000000}"#),
+            ("auth_time repeated", r#"{"auth_time":1,"auth_time":1}"#),
+            ("acr number", r#"{"acr":1}"#),
+            ("acr array", r#"{"acr":["x"]}"#),
+            ("acr null", r#"{"acr":null}"#),
+            ("acr repeated", r#"{"acr":"x","acr":"x"}"#),
         ] {
             assert_eq!(kind::<serde_json::Value>(json), TokenErrorKind::Claims, "{row}");
             assert_eq!(

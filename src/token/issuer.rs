@@ -12,7 +12,11 @@ use crate::secret::{ExposeSecret, SecretString, base64url, random};
 use crate::token::claims::{Claims, ClaimsJson};
 use crate::token::config::{Core, TokenConfig};
 use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::json::NumericDate;
 use crate::token::key::SigningKey;
+
+/// Longer names of an authentication are not signed.
+const MAX_ACR_BYTES: usize = 255;
 
 /// Signs access tokens of one configuration (RFC 9068), with the key that the configuration signs with at the moment.
 /// Cheap to clone.
@@ -64,6 +68,8 @@ pub struct AccessGrant {
     scopes: Vec<String>,
     client_id: Option<String>,
     session: Option<(String, u32)>,
+    authenticated_at: Option<Timestamp>,
+    acr: Option<String>,
     not_after: Option<Timestamp>,
 }
 
@@ -91,6 +97,22 @@ impl AccessGrant {
     #[must_use]
     pub fn with_session(mut self, session_id: impl Into<String>, generation: u32) -> Self {
         self.session = Some((session_id.into(), generation));
+        self
+    }
+
+    /// `auth_time`: when the user last proved who they are (RFC 9068, section 2.2.1). In whole seconds, rounded down; from
+    /// 1970 to the year 9999.
+    #[must_use]
+    pub fn with_authenticated_at(mut self, moment: Timestamp) -> Self {
+        self.authenticated_at = Some(moment);
+        self
+    }
+
+    /// `acr`: how the user proved who they are, which a service may demand (RFC 9470). One word of at most 255 bytes, of
+    /// printable ASCII without space, quote and backslash, so that it can stand in the list of a challenge.
+    #[must_use]
+    pub fn with_acr(mut self, acr: impl Into<String>) -> Self {
+        self.acr = Some(acr.into());
         self
     }
 
@@ -149,6 +171,10 @@ struct Registered<'a> {
     sid: Option<&'a str>,
     #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
     generation: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -179,8 +205,9 @@ impl Issuer {
     /// # Errors
     ///
     /// [`UnsuitableClaims`](TokenErrorKind::UnsuitableClaims) if the claims are no JSON object, repeat a registered
-    /// name, or make the token longer than the configuration accepts, if the subject is empty or a scope is no word;
-    /// [`Signing`](TokenErrorKind::Signing) if the key or the random source fails.
+    /// name, or make the token longer than the configuration accepts, if the subject is empty, if a scope or the `acr`
+    /// is no word, or if `auth_time` is out of its bounds; [`Signing`](TokenErrorKind::Signing) if the key or the random
+    /// source fails.
     pub fn issue<C: Claims>(&self, grant: &AccessGrant, claims: &C) -> Result<AccessToken, TokenError> {
         self.issue_json(grant, &ClaimsJson::of(claims)?)
     }
@@ -202,6 +229,15 @@ impl Issuer {
         }
         if !grant.scopes.iter().all(|scope| is_scope(scope)) {
             return Err(unsuitable("a scope must be a word of printable ASCII without quote and backslash"));
+        }
+        if grant.acr.as_ref().is_some_and(|acr| acr.len() > MAX_ACR_BYTES || !is_scope(acr)) {
+            return Err(unsuitable(
+                "the `acr` must be a word of at most 255 bytes of printable ASCII without quote and backslash",
+            ));
+        }
+        let auth_time = grant.authenticated_at.map(Timestamp::as_unix_seconds);
+        if auth_time.is_some_and(|seconds| !NumericDate::SECONDS.contains(&seconds)) {
+            return Err(unsuitable("the authentication must be from 1970 to the year 9999"));
         }
 
         // Whole seconds, both rounded down: the token is never good for longer than it may be.
@@ -230,6 +266,8 @@ impl Issuer {
             scope: &grant.scopes.join(" "),
             sid: grant.session.as_ref().map(|(id, _)| id.as_str()),
             generation: grant.session.as_ref().map(|(_, generation)| *generation),
+            auth_time,
+            acr: grant.acr.as_deref(),
         };
         let payload = merge(&registered, claims)?;
 

@@ -51,9 +51,12 @@ pub(crate) struct NumericDate {
 
 impl NumericDate {
     /// 9999-12-31T23:59:59Z. A later date is a mistake (milliseconds, most often) or an attack.
-    const LAST: f64 = 253_402_300_799.0;
+    const LAST: i64 = 253_402_300_799;
 
-    /// For ends (`exp`).
+    /// The whole seconds that are read as a date.
+    pub(crate) const SECONDS: std::ops::RangeInclusive<i64> = 0..=Self::LAST;
+
+    /// For ends (`exp`), and for what must not look younger than it is (`auth_time`).
     pub(crate) fn rounded_down(self) -> Timestamp {
         self.to_timestamp(f64::floor)
     }
@@ -87,9 +90,11 @@ impl<'de> Deserialize<'de> for NumericDate {
             fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<NumericDate, E> {
                 self.visit_f64(seconds as f64)
             }
+            // The last date is far below 2^53.
+            #[allow(clippy::cast_precision_loss)]
             fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<NumericDate, E> {
                 // Also false for NaN.
-                if (0.0..=NumericDate::LAST).contains(&seconds) {
+                if (0.0..=NumericDate::LAST as f64).contains(&seconds) {
                     Ok(NumericDate { seconds })
                 } else {
                     Err(E::custom("a date out of bounds"))

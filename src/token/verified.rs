@@ -17,6 +17,8 @@ pub struct Registered {
     pub(crate) client_id: Option<Box<str>>,
     pub(crate) session_id: Option<Box<str>>,
     pub(crate) generation: Option<u32>,
+    pub(crate) authenticated_at: Option<Timestamp>,
+    pub(crate) acr: Option<Box<str>>,
     pub(crate) issued_at: Timestamp,
     pub(crate) expires_at: Timestamp,
 }
@@ -60,6 +62,19 @@ impl Registered {
     /// `gen`: the generation of the session's refresh token at which this token was made.
     pub fn generation(&self) -> Option<u32> {
         self.generation
+    }
+
+    /// `auth_time`: when the user was last asked to prove who they are (RFC 9068, section 2.2.1). What is below a
+    /// millisecond is dropped, so that an authentication never looks younger than it is. Nothing but its form is
+    /// checked: it may lie in the future.
+    pub fn authenticated_at(&self) -> Option<Timestamp> {
+        self.authenticated_at
+    }
+
+    /// `acr`: how the user proved who they are, by a name that the issuer and this service agree on (RFC 9068,
+    /// section 2.2.1). It compares as a whole and with case.
+    pub fn acr(&self) -> Option<&str> {
+        self.acr.as_deref()
     }
 
     /// `iat`.

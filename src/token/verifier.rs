@@ -217,6 +217,8 @@ fn check(core: &Core, raw: RawRegistered<'_>, now: Timestamp) -> Result<Register
         client_id: raw.client_id.map(boxed),
         session_id: raw.sid.map(boxed),
         generation: raw.generation,
+        authenticated_at: raw.auth_time.map(NumericDate::rounded_down),
+        acr: raw.acr.map(boxed),
         issued_at,
         expires_at,
     })

@@ -1,6 +1,6 @@
 //! Finds the bearer credential of a request (RFC 6750, section 2.1).
 //!
-//! Only the header `Authorization` is read, never the query, the body, a cookie or `Proxy-Authorization`. In order:
+//! Of the header `Authorization`, never of the query, the body or `Proxy-Authorization`. In order:
 //!
 //! 1. no header, or another scheme than `Bearer` (in any case): no credential;
 //! 2. more than one header: an error, never "the first wins";
@@ -10,12 +10,15 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-/// The request is malformed: 400 `invalid_request`.
+use crate::csrf::CrossSite;
+
+/// The request is malformed: 400 `invalid_request`. Or it may be another site's doing: 403.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadCredential {
     Repeated,
     TooLarge,
     Malformed,
+    CrossSite(CrossSite),
 }
 
 impl BadCredential {
@@ -24,6 +27,7 @@ impl BadCredential {
             Self::Repeated => "repeated_credential",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed_credential",
+            Self::CrossSite(why) => why.as_str(),
         }
     }
 }
@@ -35,23 +39,48 @@ pub(crate) fn bearer(headers: &HeaderMap, max_bytes: usize) -> Result<Option<&st
     if values.next().is_some() {
         return Err(BadCredential::Repeated);
     }
+    of_scheme(value.as_bytes(), max_bytes)
+}
+
+/// The token of a credential; `None` for other schemes.
+fn of_scheme(value: &[u8], max_bytes: usize) -> Result<Option<&str>, BadCredential> {
     // A server strips white space around a value; a mock in a test may not.
-    let value = value.as_bytes().trim_ascii();
+    let value = value.trim_ascii();
     let scheme_bytes = value.iter().position(|byte| !is_tchar(*byte)).unwrap_or(value.len());
     let (scheme, rest) = value.split_at(scheme_bytes);
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(None);
     }
     let token = rest.trim_ascii_start();
+    let separator = &rest[..rest.len() - token.len()];
+    let is_separated = !separator.is_empty() && separator.iter().all(|byte| *byte == b' ');
+    match token_of(token, max_bytes) {
+        Ok(token) if is_separated => Ok(Some(token)),
+        Ok(_) => Err(BadCredential::Malformed),
+        Err(bad) => Err(bad),
+    }
+}
+
+/// The token of a header that is for tokens only: with the scheme, or alone.
+pub(super) fn token_or_credential(value: &[u8], max_bytes: usize) -> Result<&str, BadCredential> {
+    match of_scheme(value, max_bytes) {
+        // No b64token has a space, so what has one and the scheme is a credential.
+        Ok(Some(token)) => Ok(token),
+        Ok(None) | Err(BadCredential::Malformed) => token_of(value.trim_ascii(), max_bytes),
+        Err(bad) => Err(bad),
+    }
+}
+
+/// A token without anything around it.
+pub(super) fn token_of(token: &[u8], max_bytes: usize) -> Result<&str, BadCredential> {
     if token.len() > max_bytes {
         return Err(BadCredential::TooLarge);
     }
-    let separator = &rest[..rest.len() - token.len()];
-    if separator.is_empty() || separator.iter().any(|byte| *byte != b' ') || !is_b64token(token) {
+    if !is_b64token(token) {
         return Err(BadCredential::Malformed);
     }
     // b64token is ASCII.
-    std::str::from_utf8(token).map(Some).map_err(|_| BadCredential::Malformed)
+    std::str::from_utf8(token).map_err(|_| BadCredential::Malformed)
 }
 
 /// `1*(ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/") *"="`

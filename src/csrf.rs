@@ -1,7 +1,8 @@
 //! The check against cross-site requests, a pure function of the headers.
 //!
-//! It runs for `POST /login`, and for every unsafe request that carries our cookie; not where only a bearer header or
-//! a token in the body authenticates, which no browser sends by itself. In this order:
+//! It runs where a browser authenticates by itself: for `POST /login`, for every unsafe request that carries the refresh
+//! cookie, and for those whose access token came in a cookie; not where only a bearer header or a token in the body
+//! authenticates, which no browser sends by itself. In this order:
 //!
 //! 1. `Sec-Fetch-Site: same-origin`: pass. `cross-site`: refuse. `same-site`: refuse, unless siblings are trusted and
 //!    the `Origin` is one of ours.
@@ -17,15 +18,15 @@ use crate::error::{ConfigError, ConfigErrorKind};
 use crate::url::{self, Scheme};
 
 /// Whose requests are our own.
-#[derive(Debug, Default)]
-pub(super) struct CsrfPolicy {
-    pub(super) origins: Vec<String>,
-    pub(super) trust_same_site: bool,
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CsrfPolicy {
+    pub(crate) origins: Vec<String>,
+    pub(crate) trust_same_site: bool,
 }
 
 /// Why a request may be another site's doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CrossSite {
+pub(crate) enum CrossSite {
     /// The browser says so.
     FetchMetadata,
     /// The origin is not ours.
@@ -35,7 +36,7 @@ pub(super) enum CrossSite {
 }
 
 impl CrossSite {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::FetchMetadata => "sec_fetch_site",
             Self::Origin => "origin",
@@ -44,7 +45,7 @@ impl CrossSite {
     }
 }
 
-pub(super) fn check(headers: &HeaderMap, policy: &CsrfPolicy) -> Result<(), CrossSite> {
+pub(crate) fn check(headers: &HeaderMap, policy: &CsrfPolicy) -> Result<(), CrossSite> {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     let site = sites.next().map(HeaderValue::as_bytes);
     if sites.next().is_some() {
@@ -70,7 +71,7 @@ pub(super) fn check(headers: &HeaderMap, policy: &CsrfPolicy) -> Result<(), Cros
 }
 
 /// The spelling that browsers send in `Origin`: scheme and host in lower case, no default port, no path.
-pub(super) fn canonical_origin(origin: &str, insecure: bool) -> Result<String, ConfigError> {
+pub(crate) fn canonical_origin(origin: &str, insecure: bool) -> Result<String, ConfigError> {
     let bad = |message: &'static str| ConfigError::new(ConfigErrorKind::Origin, message);
     let lower = origin.to_ascii_lowercase();
     let form =

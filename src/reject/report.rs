@@ -1,0 +1,32 @@
+//! One event for each refusal, and one count.
+
+use crate::reject::{Rejection, RejectionKind};
+
+/// Who refuses, as the events name it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refuser {
+    /// The bearer layer.
+    Bearer,
+    /// A layer or an extractor behind it.
+    Authorize,
+}
+
+impl Rejection {
+    /// Says in the log why a request is refused. Whoever turns a rejection into an answer calls it, once.
+    pub(crate) fn report(&self, refuser: Refuser) {
+        // A target must be constant.
+        macro_rules! event {
+            ($level:ident, $target:literal) => {
+                tracing::$level!(name: "rejected", target: $target, reason = self.reason(), "a request was refused")
+            };
+        }
+        let is_fault = matches!(self.kind(), RejectionKind::NoBearerLayer | RejectionKind::OtherClaims);
+        match (refuser, self.kind()) {
+            (Refuser::Bearer, RejectionKind::Missing) => event!(debug, "tower_jwt_auth::bearer"),
+            (Refuser::Bearer, _) => event!(info, "tower_jwt_auth::bearer"),
+            (Refuser::Authorize, RejectionKind::Missing) => event!(debug, "tower_jwt_auth::authorize"),
+            (Refuser::Authorize, _) if is_fault => event!(error, "tower_jwt_auth::authorize"),
+            (Refuser::Authorize, _) => event!(info, "tower_jwt_auth::authorize"),
+        }
+    }
+}
