@@ -120,6 +120,7 @@ mod cookie;
 mod csrf;
 mod error;
 mod extract;
+mod metrics;
 mod reject;
 mod secret;
 pub mod service;
@@ -146,8 +147,9 @@ pub use extract::TokenCookie;
 pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 #[doc(no_inline)]
 pub use service::{
-    AuthBody, AuthFuture, AuthService, AuthServiceBuilder, Authenticator, AuthnError, ClientAddress, Granted,
-    Identity, NoCredentials, NoLogin, SessionError, SessionErrorKind, SessionInfo, Sessions,
+    AuthBody, AuthFront, AuthFuture, AuthLayer, AuthService, AuthServiceBuilder, Authenticator, AuthnError,
+    ClientAddress, Events, Granted, Identity, NoCredentials, NoLogin, SessionError, SessionErrorKind,
+    SessionEvent, SessionEventKind, SessionInfo, Sessions,
 };
 #[doc(no_inline)]
 pub use session::{

@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("error", &[]),
     ("url", &[]),
+    ("metrics", &[]),
     // Floor 1: the two security decisions, which never see each other.
     ("token", &["clock", "secret", "error", "url"]),
     ("session", &["clock", "secret", "error", "url"]),
@@ -25,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cookie", &["clock", "secret", "error", "url", "token", "session"]),
     ("csrf", &["error", "url"]),
     ("extract", &["clock", "secret", "error", "url", "token", "session", "cookie", "csrf"]),
-    ("reject", &["clock", "secret", "error", "url", "token", "session", "extract"]),
+    ("reject", &["clock", "secret", "error", "url", "metrics", "token", "session", "extract"]),
     ("context", &["clock", "secret", "error", "url", "token", "session", "reject"]),
     ("test_util", &["clock", "secret", "error", "url", "session", "store"]),
     // Floor 3: the roads, which do not import each other. The bearer road knows no store.
@@ -33,12 +34,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "bearer",
         &["clock", "secret", "error", "url", "token", "session", "extract", "cookie", "context", "reject"],
     ),
-    ("authorize", &["clock", "secret", "error", "url", "token", "extract", "context", "reject"]),
+    ("authorize", &["clock", "secret", "error", "url", "metrics", "token", "extract", "context", "reject"]),
     (
         "service",
         &[
-            "clock", "secret", "error", "url", "token", "session", "store", "extract", "cookie", "csrf",
-            "context", "reject",
+            "clock", "secret", "error", "url", "metrics", "token", "session", "store", "extract", "cookie",
+            "csrf", "context", "reject",
         ],
     ),
     // Floor 4: glue without decisions.

@@ -218,6 +218,7 @@ static FACTS: LazyLock<Arc<SessionFacts>> = LazyLock::new(|| {
         absolute_expires_at: START.saturating_add(30 * DAY),
         scopes: Vec::new(),
         client_id: None,
+        acr: None,
         claims: Vec::new(),
         client: ClientInfo::default(),
     })
@@ -847,6 +848,7 @@ fn opened(policy: &SessionPolicy) -> Record {
         attempt: EARLIER_CALL,
         scopes: Vec::new(),
         client_id: None,
+        acr: None,
         claims: Vec::new(),
         client: ClientInfo::default(),
     };

@@ -252,6 +252,7 @@ fn session_with(session_id: SessionId) -> NewSession {
         attempt: Attempt::from_bytes([7; 16]),
         scopes: Vec::new(),
         client_id: None,
+        acr: None,
         claims: b"{}".to_vec(),
         client: ClientInfo::default(),
     }

@@ -15,6 +15,7 @@ use tower_service::Service;
 use crate::authorize::predicate::{denied, naming};
 use crate::authorize::require::{asked, refused};
 use crate::error::ConfigError;
+use crate::metrics;
 use crate::reject::{Demand, RejectionKind, ResponseBody, ResponseFuture};
 use crate::token::Verified;
 
@@ -162,6 +163,7 @@ where
                         Ok(true) => ResponseFuture::inner(inner.call(request)),
                         Ok(false) => refused(&denied(asked(&request), demand.as_ref()), request),
                         Err(error) => {
+                            metrics::unavailable("predicate");
                             tracing::error!(
                                 name: "unavailable", target: "tower_jwt_auth::authorize",
                                 error = &*error as &(dyn Error + 'static),

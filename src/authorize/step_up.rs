@@ -19,7 +19,7 @@ use crate::token::AnyVerified;
 /// The others are answered with 401 and `error="insufficient_user_authentication"`; the challenge names what is needed,
 /// and the client lets the user log in anew. Judged by the claims `auth_time` and `acr` (RFC 9068, section 2.2.1): a
 /// token without them is refused. Tokens of [`AuthService`](crate::AuthService) have the `auth_time` of the login, also
-/// after refreshes.
+/// after refreshes, and the `acr` of [`Identity::with_acr`](crate::Identity::with_acr).
 ///
 /// ```
 /// use std::time::Duration;

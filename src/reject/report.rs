@@ -1,5 +1,6 @@
 //! One event for each refusal, and one count.
 
+use crate::metrics;
 use crate::reject::{Rejection, RejectionKind};
 
 /// Who refuses, as the events name it.
@@ -11,9 +12,19 @@ pub(crate) enum Refuser {
     Authorize,
 }
 
+impl Refuser {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Authorize => "authorize",
+        }
+    }
+}
+
 impl Rejection {
     /// Says in the log why a request is refused. Whoever turns a rejection into an answer calls it, once.
     pub(crate) fn report(&self, refuser: Refuser) {
+        metrics::rejected(refuser.as_str(), self.reason());
         // A target must be constant.
         macro_rules! event {
             ($level:ident, $target:literal) => {

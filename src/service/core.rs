@@ -15,12 +15,13 @@ use crate::secret::SecretString;
 use crate::service::authenticator::{AuthnError, DynAuthenticator, ErasedError, ErasedIdentity};
 use crate::service::error::{SessionError, SessionErrorKind};
 use crate::service::events;
+use crate::service::hook::{Hook, SessionEvent, SessionEventKind};
 use crate::service::identity::SessionInfo;
 use crate::session::{
-    Attempt, ClientInfo, NewSession, Presented, Record, RefreshCodec, RefreshToken, SessionId, SessionPolicy,
-    SubjectDigest, decide,
+    Attempt, ClientInfo, NewSession, Presented, Record, RefreshCodec, RefreshToken, SessionFacts, SessionId,
+    SessionPolicy, SubjectDigest, decide,
 };
-use crate::store::{Creation, DynStore, StoreError};
+use crate::store::{Creation, DynStore, Rotation, StoreError};
 use crate::token::{
     AccessGrant, AccessToken, ClaimsJson, Issuer, KeySetHandle, NoClaims, TokenError, Verifier, is_scope,
 };
@@ -43,6 +44,7 @@ pub(super) struct Core {
     pub(super) cookie: CookieTemplate,
     pub(super) csrf: CsrfPolicy,
     pub(super) responder: Arc<Responder>,
+    pub(super) hook: Hook,
     pub(super) path: Box<str>,
 }
 
@@ -68,13 +70,10 @@ impl Core {
         check_identity(&identity).inspect_err(|error| events::fault("identity", &error.to_string()))?;
         let token = RefreshToken::first(&identity.subject).map_err(no_randomness)?;
         let attempt = Attempt::random().map_err(no_randomness)?;
-        self.try_to_sign(
-            &identity.subject,
-            &identity.scopes,
-            identity.client_id.as_deref(),
-            token.session_id,
-            &identity.claims,
-        )?;
+        let now = self.issuer.now();
+        let grant =
+            Access::of(&identity, identity.authenticated_at.unwrap_or(now)).grant(token.session_id, u32::MAX);
+        self.try_to_sign(&grant, &identity.claims)?;
         self.finish(move |core| async move {
             let now = twice(|| core.store.now()).await?;
             let session = NewSession {
@@ -85,6 +84,7 @@ impl Core {
                 attempt,
                 scopes: identity.scopes,
                 client_id: identity.client_id,
+                acr: identity.acr,
                 claims: identity.claims.as_str().as_bytes().to_vec(),
                 client,
             };
@@ -97,6 +97,7 @@ impl Core {
                 ));
             };
             events::opened(token.session_id, &evicted);
+            core.tell_opened(&record, &evicted);
             for old in presented {
                 core.end_presented(&old, &attempt, "replaced by a login").await;
             }
@@ -109,14 +110,20 @@ impl Core {
     async fn end_presented(&self, token: &RefreshToken, attempt: &Attempt, why: &'static str) {
         let proof = token.secret_digest();
         match twice(|| self.store.revoke(&token.subject, &token.session_id, Some(&proof), attempt)).await {
-            Ok(true) => events::ended(token.session_id, why),
+            Ok(true) => self.ended(token.session_id, why),
             Ok(false) => {}
             Err(error) => events::unavailable("store", &error),
         }
     }
 
     /// Presents a refresh token.
-    pub(super) async fn refresh(self: Arc<Self>, token: RefreshToken) -> Result<Grant, SessionError> {
+    ///
+    /// `client` is the device that it came from, and only told to the application.
+    pub(super) async fn refresh(
+        self: Arc<Self>,
+        token: RefreshToken,
+        client: Option<ClientInfo>,
+    ) -> Result<Grant, SessionError> {
         let attempt = Attempt::random().map_err(no_randomness)?;
         let presented = token.present(attempt);
         // Whatever can fail outside comes first: between rotation and answer nothing does.
@@ -126,6 +133,7 @@ impl Core {
             // The same attempt twice: if the first was carried out after all, the second is answered as it was.
             let rotation = twice(|| core.store.rotate(&presented, &core.policy)).await?;
             events::rotation(&rotation.decision, presented.session_id, rotation.record.as_ref());
+            core.tell_rotation(&rotation, presented.session_id, client.as_ref());
             let (Some(state), Some(record)) = (rotation.decision.state(), &rotation.record) else {
                 return Err(SessionError::refused());
             };
@@ -157,13 +165,7 @@ impl Core {
         let info = SessionInfo::new(record);
         match self.authenticator.renew(&info, info.claims()).await {
             Ok(claims) => {
-                self.try_to_sign(
-                    &facts.subject,
-                    &facts.scopes,
-                    facts.client_id.as_deref(),
-                    facts.session_id,
-                    &claims,
-                )?;
+                self.try_to_sign(&Access::from(&*facts).grant(facts.session_id, u32::MAX), &claims)?;
                 Ok(Some(claims))
             }
             Err(ErasedError::Authn(AuthnError::Refused)) => {
@@ -228,14 +230,9 @@ impl Core {
         if self.issuer.now() >= facts.absolute_expires_at {
             return Err(SessionError::refused());
         }
-        let grant = access_grant(
-            &facts.subject,
-            &facts.scopes,
-            facts.client_id.as_deref(),
-            facts.session_id,
-            token.generation,
-        );
-        let grant = grant.with_not_after(facts.absolute_expires_at);
+        let grant = Access::from(facts)
+            .grant(facts.session_id, token.generation)
+            .with_not_after(facts.absolute_expires_at);
         Ok(Grant {
             access: self.issuer.issue_json(&grant, &user)?,
             user,
@@ -245,17 +242,10 @@ impl Core {
         })
     }
 
-    /// Signs in vain, with the longest generation there is: what cannot be signed must not become a session, and must
-    /// not rotate one.
-    fn try_to_sign(
-        &self,
-        subject: &str,
-        scopes: &[String],
-        client_id: Option<&str>,
-        session_id: SessionId,
-        claims: &ClaimsJson,
-    ) -> Result<(), SessionError> {
-        self.issuer.issue_json(&access_grant(subject, scopes, client_id, session_id, u32::MAX), claims)?;
+    /// Signs in vain: what cannot be signed must not become a session, and must not rotate one. The grant is to have
+    /// the longest generation there is.
+    fn try_to_sign(&self, grant: &AccessGrant, claims: &ClaimsJson) -> Result<(), SessionError> {
+        self.issuer.issue_json(grant, claims)?;
         Ok(())
     }
 
@@ -270,7 +260,7 @@ impl Core {
                 let (proof, attempt) = (token.secret_digest(), Attempt::random().map_err(no_randomness)?);
                 let revoke = || core.store.revoke(&token.subject, &token.session_id, Some(&proof), &attempt);
                 if twice(revoke).await? {
-                    events::ended(token.session_id, "logout");
+                    core.ended(token.session_id, "logout");
                     ended += 1;
                 }
             }
@@ -289,7 +279,7 @@ impl Core {
             let attempt = Attempt::random().map_err(no_randomness)?;
             let ended = twice(|| core.store.revoke(&subject, &session_id, None, &attempt)).await?;
             if ended {
-                events::ended(session_id, why);
+                core.ended(session_id, why);
             }
             Ok(ended)
         })
@@ -306,6 +296,11 @@ impl Core {
             let revoke = || core.store.revoke_subject(&digest, except.as_ref(), &core.policy, &attempt);
             let ended = twice(revoke).await?;
             events::ended_all(&subject, ended);
+            core.hook.call(&SessionEvent {
+                subject: Some(&subject),
+                sessions: Some(ended),
+                ..SessionEvent::new(SessionEventKind::EndedAll)
+            });
             Ok(ended)
         })
         .await
@@ -315,6 +310,43 @@ impl Core {
         let subject = SubjectDigest::of(subject);
         let records = twice(|| self.store.list(&subject)).await?;
         Ok(records.into_iter().map(SessionInfo::new).collect())
+    }
+
+    fn ended(&self, session_id: SessionId, why: &'static str) {
+        events::ended(session_id, why);
+        let kind = SessionEventKind::Ended;
+        self.hook.call(&SessionEvent {
+            session: Some(session_id),
+            why: Some(why),
+            ..SessionEvent::new(kind)
+        });
+    }
+
+    fn tell_opened(&self, record: &Record, evicted: &[SessionId]) {
+        let facts = &*record.facts;
+        let event = |kind, session| SessionEvent {
+            session: Some(session),
+            subject: Some(&facts.subject),
+            client: Some(&facts.client),
+            ..SessionEvent::new(kind)
+        };
+        let opened = event(SessionEventKind::Opened, facts.session_id);
+        self.hook.call(&SessionEvent { opened_from: Some(&facts.client), ..opened });
+        for session in evicted {
+            self.hook.call(&event(SessionEventKind::Evicted, *session));
+        }
+    }
+
+    fn tell_rotation(&self, rotation: &Rotation, session: SessionId, client: Option<&ClientInfo>) {
+        let Some(kind) = SessionEventKind::of(&rotation.decision) else { return };
+        let facts = rotation.record.as_ref().map(|record| &*record.facts);
+        self.hook.call(&SessionEvent {
+            session: Some(session),
+            subject: facts.map(|facts| facts.subject.as_str()),
+            opened_from: facts.map(|facts| &facts.client),
+            client,
+            ..SessionEvent::new(kind)
+        });
     }
 
     /// Runs the store's part to its end in a task of its own: a client that goes away in the middle leaves no
@@ -346,18 +378,52 @@ where
     }
 }
 
-fn access_grant(
-    subject: &str,
-    scopes: &[String],
-    client_id: Option<&str>,
-    session_id: SessionId,
-    generation: u32,
-) -> AccessGrant {
-    let grant =
-        AccessGrant::new(subject).with_scopes(scopes).with_session(session_id.to_string(), generation);
-    match client_id {
-        Some(client_id) => grant.with_client_id(client_id),
-        None => grant,
+/// What the access tokens of a session have in common.
+struct Access<'a> {
+    subject: &'a str,
+    scopes: &'a [String],
+    client_id: Option<&'a str>,
+    acr: Option<&'a str>,
+    authenticated_at: Timestamp,
+}
+
+impl<'a> Access<'a> {
+    /// Of a session that is to be opened.
+    fn of(identity: &'a ErasedIdentity, authenticated_at: Timestamp) -> Self {
+        Self {
+            subject: &identity.subject,
+            scopes: &identity.scopes,
+            client_id: identity.client_id.as_deref(),
+            acr: identity.acr.as_deref(),
+            authenticated_at,
+        }
+    }
+
+    fn grant(&self, session_id: SessionId, generation: u32) -> AccessGrant {
+        let mut grant = AccessGrant::new(self.subject)
+            .with_scopes(self.scopes)
+            .with_session(session_id.to_string(), generation)
+            // A store's clock may stand before 1970, which no claim can name.
+            .with_authenticated_at(self.authenticated_at.max(Timestamp::from_unix_seconds(0)));
+        if let Some(client_id) = self.client_id {
+            grant = grant.with_client_id(client_id);
+        }
+        if let Some(acr) = self.acr {
+            grant = grant.with_acr(acr);
+        }
+        grant
+    }
+}
+
+impl<'a> From<&'a SessionFacts> for Access<'a> {
+    fn from(facts: &'a SessionFacts) -> Self {
+        Self {
+            subject: &facts.subject,
+            scopes: &facts.scopes,
+            client_id: facts.client_id.as_deref(),
+            acr: facts.acr.as_deref(),
+            authenticated_at: facts.authenticated_at,
+        }
     }
 }
 
@@ -389,6 +455,11 @@ fn check_identity(identity: &ErasedIdentity) -> Result<(), SessionError> {
     }
     if identity.client_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_SUBJECT_BYTES) {
         return error("a client id must have 1 to 255 bytes");
+    }
+    if identity.acr.as_ref().is_some_and(|acr| !is_scope(acr) || acr.len() > MAX_SUBJECT_BYTES) {
+        return error(
+            "an authentication context must be a word of printable ASCII without quote and backslash, at most 255",
+        );
     }
     Ok(())
 }

@@ -4,11 +4,14 @@ use std::error::Error;
 
 use http::HeaderValue;
 
+use crate::metrics;
+use crate::service::hook::SessionEventKind;
 use crate::session::{Decision, Record, SessionId, Unknown};
 
 /// Which session a rotation was about, and what the rule said. What is "reported" by the rule is a warning.
 pub(super) fn rotation(decision: &Decision, session_id: SessionId, record: Option<&Record>) {
     let session = session_id;
+    metrics::session(SessionEventKind::of(decision).map_or("current", SessionEventKind::as_str));
     let subject = record.map(|record| record.facts.subject.as_str()).unwrap_or_default();
     match decision {
         Decision::Current(_) => tracing::debug!(
@@ -51,8 +54,10 @@ pub(super) fn rotation(decision: &Decision, session_id: SessionId, record: Optio
 }
 
 pub(super) fn opened(session: SessionId, evicted: &[SessionId]) {
+    metrics::session("opened");
     tracing::info!(name: "opened", target: "tower_jwt_auth::session", %session, "a session was opened");
     for session in evicted {
+        metrics::session("evicted");
         tracing::info!(
             name: "evicted", target: "tower_jwt_auth::session", %session,
             "the subject had too many sessions: the longest unused was ended"
@@ -61,10 +66,12 @@ pub(super) fn opened(session: SessionId, evicted: &[SessionId]) {
 }
 
 pub(super) fn ended(session: SessionId, why: &'static str) {
+    metrics::session("ended");
     tracing::info!(name: "ended", target: "tower_jwt_auth::session", %session, why, "a session was ended");
 }
 
 pub(super) fn ended_all(subject: &str, sessions: u64) {
+    metrics::session("ended_all");
     tracing::info!(
         name: "ended_all", target: "tower_jwt_auth::session", subject, sessions,
         "the sessions of a subject were ended"
@@ -73,16 +80,19 @@ pub(super) fn ended_all(subject: &str, sessions: u64) {
 
 /// A request that was answered with an error.
 pub(super) fn refused(route: &'static str, reason: &'static str) {
+    metrics::refused(route, reason);
     tracing::info!(name: "refused", target: "tower_jwt_auth::service", route, reason, "a request was refused");
 }
 
 /// A body that is not what its route expects. The detail names fields, no values.
 pub(super) fn bad_body(route: &'static str, detail: &str) {
+    metrics::refused(route, "body");
     tracing::info!(name: "refused", target: "tower_jwt_auth::service", route, reason = "body", detail, "a body was refused");
 }
 
 /// A request that another site may have made.
 pub(super) fn cross_site(route: &'static str, reason: &'static str, origin: Option<&HeaderValue>) {
+    metrics::refused(route, reason);
     tracing::info!(
         name: "refused", target: "tower_jwt_auth::service", route, reason, ?origin,
         "a request was refused, as another site may have made it: an origin of one's own is named by `add_origin`, a \
@@ -92,11 +102,13 @@ pub(super) fn cross_site(route: &'static str, reason: &'static str, origin: Opti
 
 /// The store failed once, and is asked again within the request.
 pub(super) fn retried(error: &(dyn Error + 'static)) {
+    metrics::retried();
     tracing::warn!(name: "retried", target: "tower_jwt_auth::service", what = "store", error, "the store is asked again");
 }
 
 /// Something outside did not work: the answer is 503.
 pub(super) fn unavailable(what: &'static str, error: &(dyn Error + 'static)) {
+    metrics::unavailable(what);
     tracing::error!(name: "unavailable", target: "tower_jwt_auth::service", what, error, "answered with 503");
 }
 

@@ -62,7 +62,7 @@ impl<C: Claims> Sessions<C> {
             events::refused("refresh", why.as_str());
             SessionError::refused()
         })?;
-        let grant = Arc::clone(&self.core).refresh(token).await?;
+        let grant = Arc::clone(&self.core).refresh(token, None).await?;
         Ok(self.granted(grant))
     }
 

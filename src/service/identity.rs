@@ -11,13 +11,15 @@ pub struct Identity<C> {
     pub(super) scopes: Vec<String>,
     pub(super) client_id: Option<String>,
     pub(super) authenticated_at: Option<Timestamp>,
+    pub(super) acr: Option<String>,
     pub(super) claims: C,
 }
 
 impl<C> Identity<C> {
     /// `subject` (1 to 255 bytes) names the user for ever: an id, rather than an email address that can change.
     pub fn new(subject: impl Into<String>, claims: C) -> Self {
-        Self { subject: subject.into(), scopes: Vec::new(), client_id: None, authenticated_at: None, claims }
+        let subject = subject.into();
+        Self { subject, scopes: Vec::new(), client_id: None, authenticated_at: None, acr: None, claims }
     }
 
     /// Who it is.
@@ -44,8 +46,17 @@ impl<C> Identity<C> {
         self
     }
 
+    /// How the user authenticated: the `acr` of the access tokens, which [`StepUpLayer`](crate::StepUpLayer) asks for. A
+    /// word of printable ASCII without quote and backslash, at most 255 bytes.
+    #[must_use]
+    pub fn with_acr(mut self, acr: impl Into<String>) -> Self {
+        self.acr = Some(acr.into());
+        self
+    }
+
     /// A moment before the credentials were checked, taken from [`Sessions::now`](crate::Sessions::now): if all
-    /// sessions of the subject are ended after it, this one is not opened. Without it, the moment of opening counts.
+    /// sessions of the subject are ended after it, this one is not opened. Without it, the moment of opening counts. It is
+    /// also the `auth_time` of the access tokens.
     #[must_use]
     pub fn with_authenticated_at(mut self, moment: Timestamp) -> Self {
         self.authenticated_at = Some(moment);
@@ -57,8 +68,8 @@ impl<C: Claims> Identity<C> {
     /// With the claims type forgotten.
     pub(super) fn erase(self) -> Result<Identity<ClaimsJson>, TokenError> {
         let claims = ClaimsJson::of(&self.claims)?;
-        let Self { subject, scopes, client_id, authenticated_at, .. } = self;
-        Ok(Identity { subject, scopes, client_id, authenticated_at, claims })
+        let Self { subject, scopes, client_id, authenticated_at, acr, .. } = self;
+        Ok(Identity { subject, scopes, client_id, authenticated_at, acr, claims })
     }
 }
 
@@ -96,6 +107,16 @@ impl SessionInfo {
     /// The OAuth client it is for.
     pub fn client_id(&self) -> Option<&str> {
         self.record.facts.client_id.as_deref()
+    }
+
+    /// When the user authenticated: the `auth_time` of its access tokens.
+    pub fn authenticated_at(&self) -> Timestamp {
+        self.record.facts.authenticated_at
+    }
+
+    /// How the user authenticated: the `acr` of its access tokens.
+    pub fn acr(&self) -> Option<&str> {
+        self.record.facts.acr.as_deref()
     }
 
     /// When it was opened.

@@ -62,7 +62,9 @@ mod body;
 mod core;
 mod error;
 mod events;
+mod front;
 mod handle;
+mod hook;
 mod identity;
 mod request;
 mod roads;
@@ -84,11 +86,14 @@ use tower_service::Service;
 pub use authenticator::{Authenticator, AuthnError, NoCredentials, NoLogin};
 pub use body::AuthBody;
 pub use error::{SessionError, SessionErrorKind};
+pub use front::{AuthFront, AuthFrontFuture, AuthLayer};
 pub use handle::{Granted, Sessions};
+pub use hook::{Events, SessionEvent, SessionEventKind};
 pub use identity::{Identity, SessionInfo};
 pub use request::ClientAddress;
 
 use self::core::Core;
+use self::hook::Hook;
 use crate::cookie::CookiePolicy;
 use crate::csrf::{CsrfPolicy, canonical_origin};
 use crate::error::{ConfigError, ConfigErrorKind};
@@ -128,6 +133,7 @@ impl<C: Claims> AuthService<C> {
             realm: None,
             origins: Vec::new(),
             trust_same_site: false,
+            hook: Hook::default(),
             claims: PhantomData,
         }
     }
@@ -170,6 +176,7 @@ pub struct AuthServiceBuilder<C> {
     realm: Option<String>,
     origins: Vec<Result<String, ConfigError>>,
     trust_same_site: bool,
+    hook: Hook,
     claims: PhantomData<fn(C) -> C>,
 }
 
@@ -225,6 +232,12 @@ impl<C: Claims> AuthServiceBuilder<C> {
         self
     }
 
+    /// Tells the application what happens to sessions.
+    pub fn events(mut self, events: impl Events) -> Self {
+        self.hook = Hook::new(events);
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -260,6 +273,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
             policy: self.policy.with_access_lifetime(self.config.lifetime()),
             csrf: CsrfPolicy { origins, trust_same_site: self.trust_same_site },
             responder: Arc::new(responder),
+            hook: self.hook,
             path: self.path.into(),
         };
         Ok(AuthService { core: Arc::new(core), claims: PhantomData })

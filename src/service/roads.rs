@@ -112,7 +112,7 @@ pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, bo
     let Admitted { route, tokens, carries_cookie, may_clear_cookie } = admitted;
     let road = match route {
         Route::Login => login(core, tokens, &parts, &body).await,
-        Route::Refresh => refresh(core, tokens).await,
+        Route::Refresh => refresh(core, tokens, &parts).await,
         Route::Logout => logout(core, tokens, may_clear_cookie, &parts).await,
         Route::LogoutAll => logout_many(core, tokens, carries_cookie, &parts, Keep::None).await,
         Route::LogoutOthers => logout_many(core, tokens, carries_cookie, &parts, Keep::Own).await,
@@ -172,12 +172,14 @@ async fn login(
     Ok(answer::granted(&grant, set_cookie(&core, &grant)))
 }
 
-async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>) -> Result<Answer, Refusal> {
+async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>, parts: &Parts) -> Result<Answer, Refusal> {
     let token = single(&core, tokens, "refresh").await?.ok_or_else(|| {
         events::refused("refresh", "no_token");
         refuse(answer::invalid_grant(core.responder.challenge()))
     })?;
-    let grant = Arc::clone(&core).refresh(token).await?;
+    // Only the application's hook asks for it.
+    let client = core.hook.is_set().then(|| ClientInfo::of(parts));
+    let grant = Arc::clone(&core).refresh(token, client).await?;
     Ok(answer::granted(&grant, set_cookie(&core, &grant)))
 }
 

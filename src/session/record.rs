@@ -35,6 +35,8 @@ pub struct SessionFacts {
     pub scopes: Vec<String>,
     /// The OAuth client it was opened for.
     pub client_id: Option<String>,
+    /// How the user authenticated (`acr`).
+    pub acr: Option<String>,
     /// The application's claims: opaque bytes, to be kept as they are. At most 4 KiB.
     pub claims: Vec<u8>,
     /// The device it was opened from.
@@ -79,6 +81,8 @@ pub struct NewSession {
     pub scopes: Vec<String>,
     /// As [`SessionFacts::client_id`].
     pub client_id: Option<String>,
+    /// As [`SessionFacts::acr`].
+    pub acr: Option<String>,
     /// As [`SessionFacts::claims`].
     pub claims: Vec<u8>,
     /// As [`SessionFacts::client`].
@@ -99,6 +103,7 @@ impl Record {
                 absolute_expires_at,
                 scopes: session.scopes.clone(),
                 client_id: session.client_id.clone(),
+                acr: session.acr.clone(),
                 claims: session.claims.clone(),
                 client: session.client.clone(),
             }),

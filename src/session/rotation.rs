@@ -235,6 +235,7 @@ mod tests {
                 absolute_expires_at: absolute_end(),
                 scopes: Vec::new(),
                 client_id: None,
+                acr: None,
                 claims: Vec::new(),
                 client: ClientInfo::default(),
             }),

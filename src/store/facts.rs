@@ -20,6 +20,8 @@ struct Facts<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_id: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    acr: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     user_agent: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
@@ -35,6 +37,7 @@ pub(super) fn encode(session: &NewSession) -> Result<Vec<u8>, StoreError> {
         authenticated_at: session.authenticated_at.as_unix_millis(),
         scopes: Cow::Borrowed(&session.scopes),
         client_id: borrowed(&session.client_id),
+        acr: borrowed(&session.acr),
         user_agent: borrowed(&session.client.user_agent),
         address: session.client.address,
         label: borrowed(&session.client.label),
@@ -75,6 +78,7 @@ pub(super) fn decode(facts: &[u8], claims: Vec<u8>, kept: &Kept) -> Result<Sessi
         absolute_expires_at: kept.absolute_expires_at,
         scopes: facts.scopes.into_owned(),
         client_id: facts.client_id.map(Cow::into_owned),
+        acr: facts.acr.map(Cow::into_owned),
         claims,
         client,
     })

@@ -36,6 +36,7 @@ pub fn new_session(subject: &str, authenticated_at: Timestamp) -> NewSession {
         attempt: fresh_attempt(),
         scopes: vec!["orders:read".to_owned(), "orders:write".to_owned()],
         client_id: Some("web".to_owned()),
+        acr: Some("urn:example:two-factor".to_owned()),
         claims: b"{}".to_vec(),
         client: ClientInfo::default().with_user_agent("test").with_label("Ada's phone"),
     }

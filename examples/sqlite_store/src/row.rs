@@ -43,6 +43,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Kept> {
         absolute_expires_at: time("absolute_expires_at")?,
         scopes: serde_json::from_str(&scopes).map_err(FromSqlError::other)?,
         client_id: row.get("client_id")?,
+        acr: row.get("acr")?,
         claims: row.get("claims")?,
         client,
     };
@@ -73,12 +74,12 @@ pub(crate) fn insert(db: &Connection, record: &Record) -> Result<()> {
     let mut statement = db.prepare_cached(
         "INSERT INTO session (
              subject_digest, session_id, subject, secret_digest, created_at, authenticated_at, absolute_expires_at,
-             scopes, client_id, claims, user_agent, address, label, generation, minted_at, handed_at, used_at, issue,
-             attempt, last_used_at, idle_expires_at
+             scopes, client_id, acr, claims, user_agent, address, label, generation, minted_at, handed_at, used_at,
+             issue, attempt, last_used_at, idle_expires_at
          ) VALUES (
              :subject_digest, :session_id, :subject, :secret_digest, :created_at, :authenticated_at,
-             :absolute_expires_at, :scopes, :client_id, :claims, :user_agent, :address, :label, :generation, :minted_at,
-             :handed_at, :used_at, :issue, :attempt, :last_used_at, :idle_expires_at
+             :absolute_expires_at, :scopes, :client_id, :acr, :claims, :user_agent, :address, :label, :generation,
+             :minted_at, :handed_at, :used_at, :issue, :attempt, :last_used_at, :idle_expires_at
          )",
     )?;
     statement.execute(named_params! {
@@ -91,6 +92,7 @@ pub(crate) fn insert(db: &Connection, record: &Record) -> Result<()> {
         ":absolute_expires_at": facts.absolute_expires_at.as_unix_millis(),
         ":scopes": serde_json::json!(facts.scopes).to_string(),
         ":client_id": facts.client_id,
+        ":acr": facts.acr,
         ":claims": facts.claims,
         ":user_agent": facts.client.user_agent,
         ":address": facts.client.address.map(|address| address.to_string()),

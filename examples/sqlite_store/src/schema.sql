@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS session (
     absolute_expires_at INTEGER NOT NULL,
     scopes              TEXT NOT NULL, -- a JSON array
     client_id           TEXT,
+    acr                 TEXT,
     claims              BLOB NOT NULL, -- whatever the bytes are
     user_agent          TEXT,
     address             TEXT,
