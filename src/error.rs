@@ -19,7 +19,7 @@ pub enum ConfigErrorKind {
     Key,
     /// No cryptographic backend is compiled in.
     Crypto,
-    /// The issuer is not an https URL, or one on this machine.
+    /// The issuer is not an https URL, or one on this machine; or a verifier of several has none, or one twice.
     Issuer,
     /// The audience is empty.
     Audience,

@@ -55,10 +55,10 @@
 //! # let (auth, bearer) = set_up(pem, &[7; 32]).unwrap();
 //! ```
 //!
-//! Mount `auth` at [`auth.path()`](AuthService::path), put `bearer` in
+//! Mount `auth` at [`auth.path()`](AuthService::path) or put it in front of a service by [`AuthLayer`], put `bearer` in
 //! front of what needs a user, and read `Verified::<User>::of(request.extensions())` there; with the feature `axum`,
-//! `Verified<User>` is an extractor. The examples `demo` (axum, with a page) and `hyper` show it
-//! whole.
+//! `Verified<User>` is an extractor. The examples `demo` (axum, with a page), `axum`, `tonic`,
+//! `hyper` and `tls` show it whole.
 //!
 //! # What is checked
 //!
@@ -77,7 +77,8 @@
 //! | `redis` | | `RedisStore`, sessions on Redis for any number of nodes |
 //! | `postgres` | | `PostgresStore`, sessions on PostgreSQL for any number of nodes |
 //! | `axum` | | [`Verified`], `Option<Verified>` and [`ClientInfo`] as extractors of axum 0.8, [`Rejection`], [`Granted`] and [`SessionError`] as answers |
-//! | `test-util` | | `test_util`: for tests, a clock to be set by hand, and the contract of session stores |
+//! | `metrics` | | counters through the crate `metrics`, see [below](#metrics) |
+//! | `test-util` | | `test_util`: for tests, an issuer of good and bad tokens, a clock to be set by hand, a store that fails on demand, the contract of session stores, and a [guide](test_util::guide) |
 //!
 //! Without a backend everything compiles, and one is given as an argument: [`Crypto`]. Whatever other crates of the tree
 //! switch on in `jsonwebtoken`, the backend is the one that is named here.
@@ -105,10 +106,26 @@
 //! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason`: `body`, `credentials`, `no_origin`, `origin`, `sec_fetch_site`, `no_token`, `several_sessions`, `revoked_meanwhile`, `session_ended`, or as in `rejected`; `detail`, `origin` |
 //! | | `retried` | warn | `what`, `error` |
 //! | | `unavailable`, `fault` | error | `what`, `error` |
+//! | | `hook_panicked` | error | `event` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `purged` | debug | `sessions` |
 //! | | `purge_failed` | warn | `error` |
+//!
+//! # Metrics
+//!
+//! Counters with the feature `metrics`, stable as well. No label holds an id or what a client can choose.
+//!
+//! | name | labels |
+//! |---|---|
+//! | `tower_jwt_auth_requests_rejected_total` | `layer`: `bearer` or `authorize` (layers and extractors behind it); `reason`, as in the events `rejected` |
+//! | `tower_jwt_auth_session_events_total` | `event`: the names of `tower_jwt_auth::session`; [`SessionEventKind`] lists them |
+//! | `tower_jwt_auth_service_refused_total` | `route`, `reason`, as in the events `refused` |
+//! | `tower_jwt_auth_store_retries_total` | |
+//! | `tower_jwt_auth_unavailable_total` | `what`, as in the events `unavailable` |
+//!
+//! An application that wants more than counts, as to send a mail when a session was stolen, gives the service a hook:
+//! [`AuthServiceBuilder::events`].
 
 pub mod authorize;
 #[cfg(feature = "axum")]

@@ -29,8 +29,22 @@ use tower_jwt_auth::{Clock, SystemClock, TokenConfig, TokenErrorKind, Verifier};
 type AnyClaims = Map<String, Value>;
 
 /// The names that the verifier keeps from the application.
-const REGISTERED: [&str; 12] =
-    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "gen", "cnf"];
+const REGISTERED: [&str; 14] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "scope",
+    "sid",
+    "gen",
+    "auth_time",
+    "acr",
+    "cnf",
+];
 
 /// One key, as we and as `decode` hold it.
 struct Both {
@@ -79,13 +93,20 @@ impl Both {
             ("jti", registered.token_id()),
             ("client_id", registered.client_id()),
             ("sid", registered.session_id()),
+            ("acr", registered.acr()),
         ] {
             assert_eq!(theirs.get(name), ours.map(Value::from).as_ref(), "{name}");
         }
         assert_eq!(theirs.get("gen"), registered.generation().map(Value::from).as_ref());
         let scope = theirs.get("scope").map_or("", |scope| scope.as_str().unwrap());
         assert!(scope.split(' ').filter(|word| !word.is_empty()).eq(registered.scopes()));
-        for (name, ours) in [("exp", registered.expires_at()), ("iat", registered.issued_at())] {
+        assert_eq!(theirs.contains_key("auth_time"), registered.authenticated_at().is_some());
+        let dates = [
+            ("exp", Some(registered.expires_at())),
+            ("iat", Some(registered.issued_at())),
+            ("auth_time", registered.authenticated_at()),
+        ];
+        for (name, ours) in dates.into_iter().filter_map(|(name, date)| date.map(|date| (name, date))) {
             // Ours is that number, rounded to a millisecond against the token.
             #[allow(clippy::cast_precision_loss)]
             let distance = theirs[name].as_f64().unwrap() - ours.as_unix_millis() as f64 / 1000.0;

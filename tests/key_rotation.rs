@@ -162,7 +162,7 @@ fn keys_that_are_not_added_leave_everything_as_it_was() {
         ("the same key again", public("b"), "same key id"),
         ("no id", public("c").with_kid(""), "key id"),
         ("an id of 257 bytes", public("c").with_kid("k".repeat(257)), "key id"),
-        ("row 35, an HMAC key", VerifyingKey::hs256([0x80; 32]).unwrap(), "must not be in one verifier"),
+        ("row 35, an HMAC key", VerifyingKey::hs256([0x80; 32]).unwrap(), "must not be in one configuration"),
     ] {
         refused(config.add_key(key), word, row);
         assert_eq!(kids(&config), ["a", "b"], "{row}");
@@ -172,7 +172,7 @@ fn keys_that_are_not_added_leave_everything_as_it_was() {
     }
     refused(config.add_key(public("c")), "100 keys", "the 101st key");
     let hmac = builder(SigningKey::hs256([0x80; 32]).unwrap(), &clock).build().unwrap();
-    refused(hmac.add_key(public("a")), "must not be in one verifier", "row 35, the other way");
+    refused(hmac.add_key(public("a")), "must not be in one configuration", "row 35, the other way");
     hmac.add_key(VerifyingKey::hs256([0x81; 32]).unwrap()).unwrap();
 }
 

@@ -293,8 +293,8 @@ fn caps_of_a_set() {
     refused(KeySet::new([key().with_kid("k".repeat(257))]), "key id", "a long id");
     assert!(KeySet::new([key().with_kid("k".repeat(256))]).is_ok());
     let hmac = VerifyingKey::hs256(secret()).unwrap();
-    refused(KeySet::new([key(), hmac.clone()]), "must not be in one verifier", "row 35");
-    refused(KeySet::new([hmac, key()]), "must not be in one verifier", "row 35");
+    refused(KeySet::new([key(), hmac.clone()]), "must not be in one configuration", "row 35");
+    refused(KeySet::new([hmac, key()]), "must not be in one configuration", "row 35");
 }
 
 #[test]

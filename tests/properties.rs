@@ -170,6 +170,8 @@ fn a_signed_token_is_accepted_only_by_the_rules() {
         "scope",
         "sid",
         "gen",
+        "auth_time",
+        "acr",
         "cnf",
         "roles",
         r"\u0065xp",

@@ -227,7 +227,22 @@ fn claims_that_cannot_be_part_of_a_token_are_refused_at_signing() {
             text,
         );
     }
-    for name in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "gen", "cnf"] {
+    for name in [
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "jti",
+        "client_id",
+        "scope",
+        "sid",
+        "gen",
+        "auth_time",
+        "acr",
+        "cnf",
+    ] {
         let claims = AnyClaims::from([("a".into(), json!(1)), (name.into(), json!("x"))]);
         assert_refused(issue(&config, &full_grant(), &claims), TokenErrorKind::UnsuitableClaims, name);
     }
@@ -253,6 +268,109 @@ fn grants_that_cannot_be_part_of_a_token_are_refused_at_signing() {
         ("an empty scope behind another", AccessGrant::new("a").with_scopes(["a", ""])),
     ] {
         assert_refused(issue(&config, &grant, &NoClaims {}), TokenErrorKind::UnsuitableClaims, row);
+    }
+}
+
+/// The claims of a step-up (RFC 9470, section 5): in whole seconds, and never younger than the authentication was.
+#[test]
+fn the_authentication_is_told_in_the_token() {
+    let config = config(&Signer::hs256(), &ManualClock::new());
+    for (row, millis, seconds) in [
+        ("a full second", NOW * 1000, NOW),
+        ("a fraction", NOW * 1000 - 1, NOW - 1),
+        ("almost a second more", NOW * 1000 + 999, NOW),
+        ("after the token began", NOW * 1000 + 5000, NOW + 5),
+        ("the first moment", 0, 0),
+        ("the last second", 253_402_300_799_999, 253_402_300_799),
+    ] {
+        let grant = AccessGrant::new(SUBJECT)
+            .with_authenticated_at(Timestamp::from_unix_millis(millis))
+            .with_acr("urn:mace:incommon:iap:silver");
+        let token = issue(&config, &grant, &NoClaims {}).expect(row);
+        let claims = json_of(token.expose().split('.').nth(1).unwrap());
+        // `Value` tells a whole number from a fraction.
+        assert_eq!(claims["auth_time"], json!(seconds), "{row}");
+        assert_eq!(claims["acr"], "urn:mace:incommon:iap:silver", "{row}");
+        let verified = config.verifier::<NoClaims>().verify(token.expose()).expect(row);
+        let registered = verified.registered();
+        assert_eq!(registered.authenticated_at(), Some(Timestamp::from_unix_seconds(seconds)), "{row}");
+        assert_eq!(registered.acr(), Some("urn:mace:incommon:iap:silver"), "{row}");
+    }
+    let token = issue(&config, &full_grant(), &NoClaims {}).unwrap();
+    let verified = config.verifier::<NoClaims>().verify(token.expose()).unwrap();
+    assert_eq!((verified.registered().authenticated_at(), verified.registered().acr()), (None, None));
+}
+
+#[test]
+fn an_authentication_that_cannot_be_told_is_refused_at_signing() {
+    let config = config(&Signer::hs256(), &ManualClock::new());
+    for (row, millis) in
+        [("before 1970", -1), ("after 9999", 253_402_300_800_000), ("never", i64::MAX), ("always", i64::MIN)]
+    {
+        let grant = AccessGrant::new(SUBJECT).with_authenticated_at(Timestamp::from_unix_millis(millis));
+        assert_refused(issue(&config, &grant, &NoClaims {}), TokenErrorKind::UnsuitableClaims, row);
+    }
+    let (longest, too_long) = ("a".repeat(255), "a".repeat(256));
+    for (row, acr, is_good) in [
+        ("a digit", "0", true),
+        ("a URN", "urn:mace:incommon:iap:silver", true),
+        ("a URL", "https://refeds.org/profile/mfa", true),
+        ("the longest", &longest, true),
+        ("all that is allowed", "!#$%&'()*+,-./:;<=>?@[]^_`{|}~", true),
+        ("too long", &too_long, false),
+        ("empty", "", false),
+        ("two words", "silver gold", false),
+        ("a space behind", "silver ", false),
+        ("a quote", "a\"b", false),
+        ("a backslash", "a\\b", false),
+        ("a line break", "a\r\nb", false),
+        ("NUL", "a\0", false),
+        ("DEL", "a\x7f", false),
+        ("not ASCII", "é", false),
+    ] {
+        let outcome = issue(&config, &AccessGrant::new(SUBJECT).with_acr(acr), &NoClaims {});
+        if is_good {
+            let verified = config.verifier::<NoClaims>().verify(outcome.expect(row).expose()).expect(row);
+            assert_eq!(verified.registered().acr(), Some(acr), "{row}");
+        } else {
+            assert_refused(outcome, TokenErrorKind::UnsuitableClaims, row);
+        }
+    }
+}
+
+/// Of issuers elsewhere: any text, and fractions of seconds.
+#[test]
+fn the_authentication_of_a_token_is_read_as_it_is() {
+    let signer = Signer::hs256();
+    let verifier = config(&signer, &ManualClock::new()).verifier::<NoClaims>();
+    for (row, json, millis) in [
+        ("whole", "1700000000", 1_700_000_000_000),
+        ("as a fraction", "1700000000.0", 1_700_000_000_000),
+        ("with an exponent", "1.7e9", 1_700_000_000_000),
+        ("below a millisecond", "1700000000.1239", 1_700_000_000_123),
+        ("almost a second", "1700000000.9999", 1_700_000_000_999),
+        ("the first moment", "0", 0),
+    ] {
+        let token = signer.with_claims(claims().with("auth_time", json).json());
+        let moment = verifier.verify(&token).expect(row).registered().authenticated_at();
+        assert_eq!(moment, Some(Timestamp::from_unix_millis(millis)), "{row}");
+    }
+    for acr in ["", "phr phrh", "é \u{1f600}", "urn:mace:incommon:iap:silver"] {
+        let token = signer.with_claims(claims().with("acr", quoted(acr)).json());
+        assert_eq!(verifier.verify(&token).expect(acr).registered().acr(), Some(acr));
+    }
+    for (row, name, json) in [
+        ("a date in words", "auth_time", r#""2023-11-14""#),
+        ("a number as text", "auth_time", r#""1700000000""#),
+        ("null", "auth_time", "null"),
+        ("before 1970", "auth_time", "-1"),
+        ("in milliseconds", "auth_time", "1700000000000"),
+        ("a list", "acr", r#"["silver"]"#),
+        ("a level as number", "acr", "2"),
+        ("null", "acr", "null"),
+    ] {
+        let token = signer.with_claims(claims().with(name, json).json());
+        assert_refused(verifier.verify(&token), TokenErrorKind::Claims, row);
     }
 }
 
@@ -793,15 +911,26 @@ proptest! {
         scopes in vec("[!#-\\[\\]-~]{1,12}", 0..5),
         client_id in proptest::option::of(any::<String>()),
         session in proptest::option::of((any::<String>(), any::<u32>())),
+        authenticated_at in proptest::option::of(0_i64..253_402_300_800_000),
+        acr in proptest::option::of("[!#-\\[\\]-~]{1,255}"),
         mut own in btree_map(any::<String>(), any_json(), 0..4),
     ) {
-        own.retain(|name, _| !["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "sid", "gen", "cnf"].contains(&name.as_str()));
+        let registered = [
+            "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "gen", "auth_time", "acr", "cnf",
+        ];
+        own.retain(|name, _| !registered.contains(&name.as_str()));
         let mut grant = AccessGrant::new(&subject).with_scopes(&scopes);
         if let Some(client_id) = &client_id {
             grant = grant.with_client_id(client_id);
         }
         if let Some((id, generation)) = &session {
             grant = grant.with_session(id, *generation);
+        }
+        if let Some(millis) = authenticated_at {
+            grant = grant.with_authenticated_at(Timestamp::from_unix_millis(millis));
+        }
+        if let Some(acr) = &acr {
+            grant = grant.with_acr(acr);
         }
         for signer in Signer::both() {
             let config = builder(signer.key(), &ManualClock::new()).max_token_bytes(256 * 1024).build().unwrap();
@@ -813,6 +942,9 @@ proptest! {
             prop_assert_eq!(registered.client_id(), client_id.as_deref());
             prop_assert_eq!(registered.session_id(), session.as_ref().map(|(id, _)| &**id));
             prop_assert_eq!(registered.generation(), session.as_ref().map(|(_, generation)| *generation));
+            let whole_seconds = authenticated_at.map(|millis| Timestamp::from_unix_millis(millis - millis % 1000));
+            prop_assert_eq!(registered.authenticated_at(), whole_seconds);
+            prop_assert_eq!(registered.acr(), acr.as_deref());
             prop_assert_eq!(verified.claims(), &own);
         }
     }

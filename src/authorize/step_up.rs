@@ -14,6 +14,9 @@ use crate::error::ConfigError;
 use crate::reject::{Demand, Rejection, RejectionKind};
 use crate::token::AnyVerified;
 
+/// How far the issuer's clock may be ahead: an authentication that is yet to come is none.
+const LEEWAY: Duration = Duration::from_secs(30);
+
 /// Lets only requests pass whose user authenticated recently, or in one of some ways (RFC 9470). Cheap to clone.
 ///
 /// The others are answered with 401 and `error="insufficient_user_authentication"`; the challenge names what is needed,
@@ -103,8 +106,10 @@ impl sealed::Rule for Authentication {
     fn check(&self, verified: &AnyVerified, asked: Asked<'_>) -> Result<(), Rejection> {
         let registered = verified.registered();
         let is_recent = self.max_age.is_none_or(|max_age| {
-            let age = |at| self.clock.now().saturating_duration_since(at);
-            registered.authenticated_at().is_some_and(|at| age(at) <= max_age)
+            let now = self.clock.now();
+            registered.authenticated_at().is_some_and(|at| {
+                now.saturating_duration_since(at) <= max_age && at <= now.saturating_add(LEEWAY)
+            })
         });
         let is_strong = self.acr_values.is_empty()
             || registered.acr().is_some_and(|acr| self.acr_values.iter().any(|value| **value == *acr));

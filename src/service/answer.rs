@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::reject::{Challenge, json_response, never_store};
 use crate::secret::ExposeSecret as _;
 use crate::service::core::Grant;
-use crate::service::error::{SessionError, SessionErrorKind};
+use crate::service::error::SessionErrorKind;
 use crate::service::identity::SessionInfo;
 use crate::session::SessionId;
 
@@ -178,13 +178,6 @@ pub(super) fn session_error(kind: SessionErrorKind, challenge: &Challenge) -> An
         // To be tried again with credentials that are checked anew.
         SessionErrorKind::RevokedMeanwhile | SessionErrorKind::Unavailable => unavailable(),
         SessionErrorKind::InvalidIdentity => server_error(),
-    }
-}
-
-impl SessionError {
-    /// The answer that `POST /login` and `POST /refresh` give: 401, 503 or 500. It tells the client nothing of the cause.
-    pub fn to_response(&self) -> Response<Bytes> {
-        session_error(self.kind(), &Challenge::standard())
     }
 }
 

@@ -2,17 +2,23 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
-use crate::service::events;
+use bytes::Bytes;
+use http::Response;
+
+use crate::reject::{Challenge, Responder};
+use crate::service::{answer, events};
 use crate::store::StoreError;
 use crate::token::TokenError;
 
-/// Why an operation on sessions failed. For the developer; the HTTP routes answer the client themselves.
-#[derive(Debug)]
+/// Why an operation on sessions failed. For the developer; [`to_response`](Self::to_response) is for the client.
 pub struct SessionError {
     kind: SessionErrorKind,
     detail: &'static str,
     source: Option<Box<dyn Error + Send + Sync>>,
+    /// Of the service that it comes from.
+    responder: Option<Arc<Responder>>,
 }
 
 /// The classes of [`SessionError`].
@@ -31,7 +37,7 @@ pub enum SessionErrorKind {
 
 impl SessionError {
     pub(super) fn new(kind: SessionErrorKind, detail: &'static str) -> Self {
-        Self { kind, detail, source: None }
+        Self { kind, detail, source: None, responder: None }
     }
 
     pub(super) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -50,9 +56,33 @@ impl SessionError {
             .with_source(source)
     }
 
+    /// With the realm of its service, for an answer.
+    pub(super) fn at(mut self, responder: &Arc<Responder>) -> Self {
+        self.responder = Some(Arc::clone(responder));
+        self
+    }
+
     /// The class of the error.
     pub fn kind(&self) -> SessionErrorKind {
         self.kind
+    }
+
+    /// The answer that `POST /login` and `POST /refresh` give: 401, 503 or 500. It tells the client nothing of the cause.
+    pub fn to_response(&self) -> Response<Bytes> {
+        match &self.responder {
+            Some(responder) => answer::session_error(self.kind, responder.challenge()),
+            None => answer::session_error(self.kind, &Challenge::standard()),
+        }
+    }
+}
+
+impl fmt::Debug for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionError")
+            .field("kind", &self.kind)
+            .field("detail", &self.detail)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 

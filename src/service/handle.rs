@@ -38,8 +38,9 @@ impl<C: Claims> Sessions<C> {
     /// [`InvalidIdentity`](crate::SessionErrorKind::InvalidIdentity), [`Unavailable`](crate::SessionErrorKind::Unavailable),
     /// or [`RevokedMeanwhile`](crate::SessionErrorKind::RevokedMeanwhile).
     pub async fn open(&self, identity: Identity<C>, client: &ClientInfo) -> Result<Granted, SessionError> {
-        let grant = Arc::clone(&self.core).open(identity.erase()?, client.clone(), Vec::new()).await?;
-        Ok(self.granted(grant))
+        let identity = identity.erase().map_err(|error| self.at_home(error))?;
+        let grant = Arc::clone(&self.core).open(identity, client.clone(), Vec::new()).await;
+        grant.map(|grant| self.granted(grant)).map_err(|error| self.at_home(error))
     }
 
     /// The time by the store's clock, for [`Identity::with_authenticated_at`].
@@ -48,7 +49,7 @@ impl<C: Claims> Sessions<C> {
     ///
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn now(&self) -> Result<Timestamp, SessionError> {
-        Ok(self.core.store.now().await?)
+        self.core.store.now().await.map_err(|error| self.at_home(error))
     }
 
     /// Presents a refresh token, as `POST /refresh` does.
@@ -60,10 +61,10 @@ impl<C: Claims> Sessions<C> {
     pub async fn refresh(&self, refresh_token: &str) -> Result<Granted, SessionError> {
         let token = self.core.codec.parse(refresh_token).map_err(|why| {
             events::refused("refresh", why.as_str());
-            SessionError::refused()
+            self.at_home(SessionError::refused())
         })?;
-        let grant = Arc::clone(&self.core).refresh(token, None).await?;
-        Ok(self.granted(grant))
+        let grant = Arc::clone(&self.core).refresh(token, None).await;
+        grant.map(|grant| self.granted(grant)).map_err(|error| self.at_home(error))
     }
 
     /// Ends one session of a subject. Says whether there was one to end.
@@ -72,7 +73,9 @@ impl<C: Claims> Sessions<C> {
     ///
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn end(&self, subject: &str, session_id: SessionId) -> Result<bool, SessionError> {
-        Arc::clone(&self.core).end(SubjectDigest::of(subject), session_id, "by the application").await
+        let ended =
+            Arc::clone(&self.core).end(SubjectDigest::of(subject), session_id, "by the application").await;
+        ended.map_err(|error| self.at_home(error))
     }
 
     /// Ends the session that a refresh token is of, whatever its generation: a logout. A token that is not genuine
@@ -83,7 +86,8 @@ impl<C: Claims> Sessions<C> {
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn end_by_token(&self, refresh_token: &str) -> Result<bool, SessionError> {
         let tokens = self.core.codec.parse(refresh_token).into_iter().collect();
-        Ok(Arc::clone(&self.core).end_by_tokens(tokens).await? > 0)
+        let ended = Arc::clone(&self.core).end_by_tokens(tokens).await;
+        ended.map(|ended| ended > 0).map_err(|error| self.at_home(error))
     }
 
     /// Ends all sessions of a subject but the one excepted, and makes logins lose that were under way. Says how many
@@ -93,7 +97,8 @@ impl<C: Claims> Sessions<C> {
     ///
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn end_all(&self, subject: &str, except: Option<SessionId>) -> Result<u64, SessionError> {
-        Arc::clone(&self.core).end_all(subject.to_owned(), except).await
+        let ended = Arc::clone(&self.core).end_all(subject.to_owned(), except).await;
+        ended.map_err(|error| self.at_home(error))
     }
 
     /// The sessions of a subject, the latest opened first.
@@ -102,12 +107,17 @@ impl<C: Claims> Sessions<C> {
     ///
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn list(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionError> {
-        self.core.list(subject).await
+        self.core.list(subject).await.map_err(|error| self.at_home(error))
     }
 
     /// The `Set-Cookie` value that makes a browser forget the refresh cookie.
     pub fn clear_cookie(&self) -> Option<HeaderValue> {
         self.core.cookie.clear()
+    }
+
+    /// With the realm of this service.
+    fn at_home(&self, error: impl Into<SessionError>) -> SessionError {
+        error.into().at(&self.core.responder)
     }
 
     fn granted(&self, grant: Grant) -> Granted {

@@ -53,9 +53,6 @@ impl<'a> RawRegistered<'a> {
     }
 
     fn read<M: MapAccess<'a>>(&mut self, name: RegisteredName, map: &mut M) -> Result<(), M::Error> {
-        fn once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
-            if slot.replace(value).is_some() { Err(E::custom("a repeated claim")) } else { Ok(()) }
-        }
         match name {
             RegisteredName::Iss => once(&mut self.iss, map.next_value()?),
             RegisteredName::Sub => once(&mut self.sub, map.next_value()?),
@@ -77,6 +74,11 @@ impl<'a> RawRegistered<'a> {
             }
         }
     }
+}
+
+/// Fills a slot, which must have been empty.
+pub(crate) fn once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
+    if slot.replace(value).is_some() { Err(E::custom("a repeated claim")) } else { Ok(()) }
 }
 
 /// `aud`: one string, or an array of nothing but strings (RFC 7519, section 4.1.3).

@@ -28,7 +28,7 @@ pub enum TokenErrorKind {
     Type,
     /// `alg` is unknown, or not the algorithm of the key (RFC 8725, section 3.1).
     Algorithm,
-    /// No key of this `kid`, or no `kid` where several keys are configured.
+    /// The issuer has no key of this `kid`, or there is no `kid` and it has several keys.
     UnknownKey,
     /// The signature is not by the key.
     Signature,
@@ -36,7 +36,7 @@ pub enum TokenErrorKind {
     Claims,
     /// The claims are good, but do not read as the application's type.
     ApplicationClaims,
-    /// `iss` is not the configured issuer.
+    /// `iss` is no configured issuer.
     Issuer,
     /// `aud` does not name this service.
     Audience,

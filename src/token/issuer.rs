@@ -100,16 +100,16 @@ impl AccessGrant {
         self
     }
 
-    /// `auth_time`: when the user last proved who they are (RFC 9068, section 2.2.1). In whole seconds, rounded down; from
-    /// 1970 to the year 9999.
+    /// `auth_time`: when the user last proved who they are (RFC 9068, section 2.2.1). In whole seconds, rounded down;
+    /// from 1970 to the year 9999.
     #[must_use]
     pub fn with_authenticated_at(mut self, moment: Timestamp) -> Self {
         self.authenticated_at = Some(moment);
         self
     }
 
-    /// `acr`: how the user proved who they are, which a service may demand (RFC 9470). One word of at most 255 bytes, of
-    /// printable ASCII without space, quote and backslash, so that it can stand in the list of a challenge.
+    /// `acr`: how the user proved who they are, which a service may demand (RFC 9470). One word of at most 255 bytes,
+    /// of printable ASCII without space, quote and backslash, so that it can stand in the list of a challenge.
     #[must_use]
     pub fn with_acr(mut self, acr: impl Into<String>) -> Self {
         self.acr = Some(acr.into());
@@ -206,8 +206,8 @@ impl Issuer {
     ///
     /// [`UnsuitableClaims`](TokenErrorKind::UnsuitableClaims) if the claims are no JSON object, repeat a registered
     /// name, or make the token longer than the configuration accepts, if the subject is empty, if a scope or the `acr`
-    /// is no word, or if `auth_time` is out of its bounds; [`Signing`](TokenErrorKind::Signing) if the key or the random
-    /// source fails.
+    /// is no word, or if `auth_time` is out of its bounds; [`Signing`](TokenErrorKind::Signing) if the key or the
+    /// random source fails.
     pub fn issue<C: Claims>(&self, grant: &AccessGrant, claims: &C) -> Result<AccessToken, TokenError> {
         self.issue_json(grant, &ClaimsJson::of(claims)?)
     }

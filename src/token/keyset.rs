@@ -86,9 +86,7 @@ impl KeySet {
             return bad("a verifier can have at most 100 keys");
         }
         if keys.iter().any(|key| key.algorithm().is_symmetric() != first.algorithm().is_symmetric()) {
-            return bad(
-                "HMAC keys and public keys must not be in one verifier: use one configuration for each",
-            );
+            return bad("HMAC keys and public keys must not be in one configuration: use one for each");
         }
         for (at, key) in keys.iter().enumerate() {
             if !is_kid(key.kid()) {

@@ -9,12 +9,23 @@
 //! 1. size, then the compact form: three canonical base64url segments (RFC 7515, section 7.1);
 //! 2. the header: JSON without duplicates, no `crit`, `b64`, `enc`, `zip` or nested `cty`, the expected `typ`;
 //! 3. the key: found by `kid`, and bound to the one algorithm that `alg` must name (RFC 8725, section 3.1);
-//! 4. the signature, by `jsonwebtoken`'s cryptography; nothing of the claims is read before;
+//! 4. the signature, by `jsonwebtoken`'s cryptography; nothing of the claims is read before (of several issuers, below,
+//!    `iss` alone);
 //! 5. the claims: one JSON object without duplicates, every registered claim of its type, then issuer, audience,
 //!    subject, times and lifetime;
 //! 6. the application's claims `C`, read in the same pass.
 //!
 //! Checks of the application's own ([`Verifier::add_check`]) come last.
+//!
+//! A verifier of several issuers ([`Verifier::several`]) first chooses one of them:
+//!
+//! 1. size, by the largest maximum of them all, then the compact form;
+//! 2. the payload: one JSON object, of which `iss` alone is read, once and a string; it decides nothing yet;
+//! 3. the issuer: the one of exactly that name, or the token is refused.
+//!
+//! Then the token is verified from the start, in the order above, by that issuer's rules as if there were no other: its
+//! own maximum of size, `typ`, keys, audiences, times and checks. So a key is found by issuer and `kid` (RFC 8725,
+//! section 3.8).
 //!
 //! Nothing here knows HTTP: [`Verifier::verify`] takes a `&str`, so it serves WebSocket messages and queues as well.
 //!
@@ -44,8 +55,10 @@
 //! ```
 
 mod algorithm;
+mod arm;
 mod claims;
 mod claims_set;
+mod compact;
 mod config;
 mod crypto;
 mod error;
@@ -57,6 +70,7 @@ mod key;
 mod key_rotation;
 mod keyset;
 mod material;
+mod several;
 mod verified;
 mod verifier;
 

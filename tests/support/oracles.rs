@@ -79,8 +79,22 @@ pub struct Expected<'a> {
     pub lifetime: i64,
 }
 
-const REGISTERED: [&str; 12] =
-    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "gen", "cnf"];
+const REGISTERED: [&str; 14] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "scope",
+    "sid",
+    "gen",
+    "auth_time",
+    "acr",
+    "cnf",
+];
 
 impl Expected<'_> {
     /// Checks that an accepted token keeps every rule, by a reading of its JSON that knows nothing of the crate's, and
@@ -121,10 +135,19 @@ impl Expected<'_> {
             ("jti", registered.token_id()),
             ("client_id", registered.client_id()),
             ("sid", registered.session_id()),
+            ("acr", registered.acr()),
         ] {
             assert_eq!(claims.get(name), value.map(Value::from).as_ref(), "{name}");
         }
         assert_eq!(claims.get("gen"), registered.generation().map(Value::from).as_ref());
+        match registered.authenticated_at() {
+            None => assert!(!claims.contains_key("auth_time")),
+            Some(moment) => {
+                // To a millisecond, and never younger.
+                let younger = moment.as_unix_millis() as f64 / 1000.0 - number("auth_time");
+                assert!((-0.002..=0.000_001).contains(&younger), "auth_time: {younger}");
+            }
+        }
         let scope = claims.get("scope").map_or("", |scope| scope.as_str().expect("a string"));
         assert!(scope.split(' ').filter(|word| !word.is_empty()).eq(registered.scopes()));
         // The application sees every other claim, each as it is.
