@@ -1,6 +1,6 @@
 //! The demo, driven in a real browser.
 //!
-//! Starts the built example `demo` on a free port and lets `tests/browser/demo.mjs` sign in, reload,
+//! Starts the built example `demo`, and `tls`, on a free port and lets `tests/browser/demo.mjs` sign in, reload,
 //! refresh from two tabs and sign out in headless Chromium. Cookie flags, what a page's script can
 //! read, and whether a page fits a phone are facts only a browser can tell.
 //!
@@ -20,7 +20,16 @@ use program::{Program, existing, find_node, manifest_dir, skip, target_dir};
 
 #[test]
 fn the_demo_works_in_a_browser() {
-    let parts = match Parts::find() {
+    works_in_a_browser("demo");
+}
+
+#[test]
+fn the_demo_works_in_a_browser_over_tls() {
+    works_in_a_browser("tls");
+}
+
+fn works_in_a_browser(example: &str) {
+    let parts = match Parts::find(example) {
         Ok(parts) => parts,
         Err(missing) => return skip(&missing),
     };
@@ -31,7 +40,7 @@ fn the_demo_works_in_a_browser() {
         .env("BASE_URL", &demo.url)
         .env("CHROMIUM", &parts.chromium)
         .env("PLAYWRIGHT_DIR", &parts.playwright_dir)
-        .env("SCREENSHOTS", target_dir().join("screenshots"))
+        .env("SCREENSHOTS", target_dir().join("screenshots").join(example))
         .stdin(Stdio::null())
         .status()
         .unwrap_or_else(|error| panic!("{} did not start: {error}", parts.node.display()));
@@ -49,19 +58,15 @@ struct Parts {
 }
 
 impl Parts {
-    fn find() -> Result<Self, String> {
+    fn find(example: &str) -> Result<Self, String> {
         Ok(Self {
-            demo: find_demo()?,
+            demo: program::built(example)?,
             script: find_script()?,
             node: find_node()?,
             chromium: find_chromium()?,
             playwright_dir: find_playwright()?,
         })
     }
-}
-
-fn find_demo() -> Result<PathBuf, String> {
-    program::built("demo")
 }
 
 fn find_script() -> Result<PathBuf, String> {
