@@ -26,7 +26,9 @@ where
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        Self::from_parts(parts).map_err(|rejection| refuse(rejection, parts))
+        let asked = Asked::from(&*parts);
+        let found = asked.verified().and_then(|verified| asked.with_claims(verified));
+        found.map_err(|rejection| refuse(rejection, parts))
     }
 }
 
@@ -64,7 +66,8 @@ impl<S: Sync> FromRequestParts<S> for ClientInfo {
     }
 }
 
-/// The answer of the bearer layer that refused, or would have.
+/// The answer of the bearer layer that refused, or would have; or the crate's own, where the rejection was made without
+/// the request at hand.
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         self.into_answer().map(Body::from)

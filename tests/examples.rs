@@ -172,3 +172,105 @@ async fn the_hyper_example_needs_no_framework() {
     assert_eq!(logout.status(), StatusCode::NO_CONTENT);
     assert_eq!(refresh(&hyper, &cookie(&granted)).await.status(), StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn the_axum_example_has_a_rule_for_each_route() {
+    let Ok(axum) = built("axum") else { return skip("the example axum is not built") };
+    let axum = Program::start(&axum, &[]);
+    let typed = ("content-type", "application/json");
+    let bearer =
+        |login: &Response<Bytes>| format!("Bearer {}", json_of(login)["access_token"].as_str().unwrap());
+    let ada = login(&axum, r#"{"name":"ada","password":"correct horse"}"#).await;
+    let bob = login(&axum, r#"{"name":"bob","password":"battery staple"}"#).await;
+    let (ada_bearer, bob_bearer) = (bearer(&ada), bearer(&bob));
+    let (none, bad) = ("", "Bearer a.b.c");
+    for (method, path, authorization, status) in [
+        (Method::GET, "/", none, 200),
+        (Method::GET, "/", &*bob_bearer, 200),
+        (Method::GET, "/", bad, 401),
+        (Method::GET, "/api/me", none, 401),
+        (Method::GET, "/api/me", bad, 401),
+        (Method::GET, "/api/me", &*bob_bearer, 200),
+        (Method::GET, "/api/orders", none, 401),
+        (Method::GET, "/api/orders", &*bob_bearer, 403),
+        (Method::GET, "/api/orders", &*ada_bearer, 200),
+        (Method::GET, "/admin/users", none, 401),
+        (Method::GET, "/admin/users", &*bob_bearer, 403),
+        (Method::GET, "/admin/users", &*ada_bearer, 200),
+        (Method::POST, "/api/transfer", none, 401),
+        (Method::POST, "/api/transfer", &*ada_bearer, 200),
+        (Method::GET, "/api/nothing", none, 404),
+    ] {
+        let headers = [("authorization", authorization)];
+        let headers = if authorization.is_empty() { &[][..] } else { &headers[..] };
+        let answer = send(&axum, method, path, headers, "").await;
+        assert_eq!(answer.status(), status, "{path} with {authorization:?}: {answer:?}");
+        let is_refusal = matches!(status, 401 | 403);
+        assert_eq!(answer.headers().contains_key(WWW_AUTHENTICATE), is_refusal, "{path}");
+        if is_refusal {
+            assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json", "{path}");
+            assert_eq!(json_of(&answer)["status"], status, "{path}");
+        }
+    }
+    let hello = async |headers: &[(&str, &str)]| send(&axum, Method::GET, "/", headers, "").await.into_body();
+    assert_eq!(hello(&[]).await, "Hello stranger\n");
+    assert_eq!(hello(&[("authorization", &ada_bearer)]).await, "Hello ada\n");
+
+    // Pages of another origin: asked about first, and read refusals.
+    let origin = ("origin", "http://localhost:5173");
+    let ask = [
+        origin,
+        ("access-control-request-method", "GET"),
+        ("access-control-request-headers", "authorization"),
+    ];
+    let preflight = send(&axum, Method::OPTIONS, "/api/me", &ask, "").await;
+    assert_eq!(preflight.status(), StatusCode::OK);
+    assert_eq!(preflight.headers()["access-control-allow-origin"], origin.1);
+    let refused = send(&axum, Method::GET, "/api/me", &[origin], "").await;
+    assert_eq!(refused.headers()["access-control-allow-origin"], origin.1);
+    assert_eq!(refused.headers()["access-control-expose-headers"], "www-authenticate");
+    let headers = [("cookie", &*cookie(&bob)), origin, ("sec-fetch-site", "same-site")];
+    assert_eq!(send(&axum, Method::POST, "/auth/refresh", &headers, "").await.status(), StatusCode::OK);
+
+    // A login of the application's own, from pages of its own only.
+    let passkey = r#"{"assertion":"key of bob"}"#;
+    for (name, headers, body, status) in [
+        ("good", vec![typed], passkey, 200),
+        ("from the pages", vec![typed, origin, ("sec-fetch-site", "same-site")], passkey, 200),
+        (
+            "another site",
+            vec![typed, ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")],
+            passkey,
+            403,
+        ),
+        ("a wrong key", vec![typed], r#"{"assertion":"key of eve"}"#, 403),
+    ] {
+        let answer = send(&axum, Method::POST, "/passkey", &headers, body).await;
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers().contains_key(SET_COOKIE)),
+            (status, status == 200),
+            "{name}"
+        );
+    }
+    let list = send(&axum, Method::GET, "/auth/sessions", &[("authorization", &bob_bearer)], "").await;
+    let list = json_of(&list)["sessions"].as_array().unwrap().clone();
+    assert!(list.len() == 3 && list.iter().all(|session| session["address"] == "127.0.0.1"), "{list:?}");
+
+    // Whoever changes the password is logged out everywhere.
+    let change = async |old: &str| {
+        let body = json!({ "old": old, "new": "another horse" }).to_string();
+        send(&axum, Method::POST, "/api/password", &[typed, ("authorization", &ada_bearer)], &body).await
+    };
+    assert_eq!(change("a guess").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(refresh(&axum, &cookie(&ada)).await.status(), StatusCode::OK);
+    let changed = change("correct horse").await;
+    assert_eq!(changed.status(), StatusCode::NO_CONTENT);
+    assert!(set_cookie(&changed).contains("Max-Age=0"), "{changed:?}");
+    assert_eq!(refresh(&axum, &cookie(&ada)).await.status(), StatusCode::UNAUTHORIZED);
+    // A login of the millisecond of the change is told to try again: it is let in, or 503.
+    for (password, is_good) in [("correct horse", false), ("another horse", true)] {
+        let body = json!({ "name": "ada", "password": password }).to_string();
+        let answer = send(&axum, Method::POST, "/auth/login", &[typed], &body).await;
+        assert_eq!(answer.status() != StatusCode::UNAUTHORIZED, is_good, "{password}: {answer:?}");
+    }
+}
