@@ -195,6 +195,10 @@ impl<C: Send + Sync + 'static> Verified<C> {
     /// names, [`NoBearerLayer`](RejectionKind::NoBearerLayer) and [`OtherClaims`](RejectionKind::OtherClaims).
     pub fn from_parts(parts: &Parts) -> Result<Self, Rejection> {
         let asked = Asked::from(parts);
-        asked.with_claims(asked.verified()?)
+        let found = asked.verified().and_then(|verified| asked.with_claims(verified));
+        // A handler of axum returns the rejection, and the answer is made when the request is gone.
+        #[cfg(feature = "axum")]
+        let found = found.map_err(|rejection| rejection.answered(parts));
+        found
     }
 }

@@ -192,6 +192,6 @@ pub use token::{
 };
 
 /// The program in the README compiles.
-#[cfg(all(doctest, feature = "moka"))]
+#[cfg(all(doctest, feature = "moka", feature = "axum"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

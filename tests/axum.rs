@@ -226,13 +226,15 @@ async fn none_is_only_for_requests_without_a_token() {
     }
 }
 
+/// Asks for the token by itself, in a handler.
+async fn by_hand(request: Request) -> Result<String, Rejection> {
+    let (parts, _) = request.into_parts();
+    Ok(Verified::<User>::from_parts(&parts)?.subject().to_owned())
+}
+
 /// In every protocol, to the last header; also where a handler looks for the token by itself.
 #[tokio::test]
 async fn the_answer_is_that_of_a_required_layer() {
-    async fn by_hand(request: Request) -> Result<String, Rejection> {
-        let (parts, _) = request.into_parts();
-        Ok(Verified::<User>::from_parts(&parts)?.subject().to_owned())
-    }
     let layer = || bearer().with_realm("shop").unwrap();
     let router = |layer| Router::new().route("/here", any(who)).route("/by-hand", any(by_hand)).layer(layer);
     let required = router(layer());
@@ -444,8 +446,9 @@ async fn map_rejection_answers_for_all() {
     }
     let open = || get(|| async { "in" });
     let (optional, observe) = (bearer().optional(), bearer().observe());
-    let rows: [Row; 14] = [
+    let rows: [Row; 15] = [
         ("the layer", bearer(), get(who), None, RejectionKind::Missing),
+        ("a look at the request", optional.clone(), get(by_hand), None, RejectionKind::Missing),
         ("an optional layer", optional.clone(), get(who), Some("a.b.c"), RejectionKind::InvalidToken),
         ("the extractor", optional.clone(), get(who), None, RejectionKind::Missing),
         ("behind an observing layer", observe.clone(), get(who), Some("a.b.c"), RejectionKind::InvalidToken),

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! cargo run --example tonic
-//! curl --http2-prior-knowledge -X POST http://127.0.0.1:3002/auth/login -H 'X-Session-Request: 1' \
+//! curl --http2-prior-knowledge -X POST http://127.0.0.1:3003/auth/login -H 'X-Session-Request: 1' \
 //!      -H 'Content-Type: application/json' -d '{"name":"ada","password":"correct horse"}'
-//! grpcurl -plaintext -H 'authorization: Bearer ...' ... 127.0.0.1:3002 example.Greeter/Greet
+//! grpcurl -plaintext -H 'authorization: Bearer ...' ... 127.0.0.1:3003 example.Greeter/Greet
 //! ```
 //!
 //! Ada has the scope `admin`, Bob (`battery staple`) has not. The services need nothing from the crate but
@@ -93,7 +93,7 @@ impl Admin for Polite {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let address: SocketAddr = std::env::var("ADDR").unwrap_or("127.0.0.1:3002".to_owned()).parse()?;
+    let address: SocketAddr = std::env::var("ADDR").unwrap_or("127.0.0.1:3003".to_owned()).parse()?;
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
 
