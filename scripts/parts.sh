@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what tests need and cargo does not bring: Chromium, Node.js 20 or newer with playwright-core and jose,
-# joserfc on Python, and the programs redis-server, postgres, pgbouncer and openssl. Says nothing when all is there.
+# Installs what tests need and cargo does not bring: Chromium, Node.js 20 or newer with playwright-core, jose and
+# grpc-js, joserfc and grpcio on Python, and the programs redis-server, postgres, pgbouncer, openssl and curl. Says
+# nothing when all is there.
 #
 #     source scripts/parts.sh     # also exports NODE, CHROMIUM, PLAYWRIGHT_DIR, INTEROP_NODE_DIR and INTEROP_PYTHON
 #
@@ -76,6 +77,8 @@ parts_postgres() {
 parts_pgbouncer() { parts_program pgbouncer pgbouncer; }
 
 parts_openssl() { parts_program openssl openssl; }
+
+parts_curl() { parts_program curl curl; }
 
 parts_find_chromium() {
   local candidate
@@ -184,7 +187,7 @@ parts_npm_package() {
 }
 
 # All of the requirements, in their versions.
-parts_joserfc_works() {
+parts_python_works() {
   "$INTEROP_PYTHON" - "$1" 2>/dev/null <<'EOF'
 import importlib.metadata, sys
 for line in open(sys.argv[1]):
@@ -194,14 +197,14 @@ for line in open(sys.argv[1]):
 EOF
 }
 
-parts_joserfc() {
+parts_python() {
   local requirements=$parts_root/tests/interop/requirements.txt
-  parts_joserfc_works "$requirements" && return 0
-  parts_say 'installing joserfc'
+  parts_python_works "$requirements" && return 0
+  parts_say 'installing joserfc and grpcio'
   parts_venv "$parts_dir/interop-venv" --requirement "$requirements" &&
-    parts_joserfc_works "$requirements" &&
+    parts_python_works "$requirements" &&
     return 0
-  parts_say 'no joserfc'
+  parts_say 'no joserfc or grpcio'
   return 1
 }
 
@@ -212,7 +215,8 @@ parts_all() {
   parts_chromium && parts_node &&
     parts_npm_package playwright-core tests/browser/package.json "$PLAYWRIGHT_DIR" &&
     parts_npm_package jose tests/interop/package.json "$INTEROP_NODE_DIR" &&
-    parts_joserfc && parts_redis && parts_postgres && parts_pgbouncer && parts_openssl || return 1
+    parts_npm_package @grpc/grpc-js tests/interop/package.json "$INTEROP_NODE_DIR" &&
+    parts_python && parts_redis && parts_postgres && parts_pgbouncer && parts_openssl && parts_curl || return 1
   export CHROMIUM NODE PLAYWRIGHT_DIR INTEROP_NODE_DIR INTEROP_PYTHON
 }
 
