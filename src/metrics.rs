@@ -5,9 +5,10 @@
 #![cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 
 macro_rules! count {
-    ($name:literal $(, $label:literal => $value:expr)*) => {
+    ($name:literal $(, $label:literal => $value:expr)*) => { count!($name $(, $label => $value)*; 1) };
+    ($name:literal $(, $label:literal => $value:expr)*; $by:expr) => {
         #[cfg(feature = "metrics")]
-        ::metrics::counter!($name $(, $label => $value)*).increment(1);
+        ::metrics::counter!($name $(, $label => $value)*).increment($by)
     };
 }
 
@@ -19,6 +20,11 @@ pub(crate) fn rejected(layer: &'static str, reason: &'static str) {
 /// Something happened to a session.
 pub(crate) fn session(event: &'static str) {
     count!("tower_jwt_auth_session_events_total", "event" => event);
+}
+
+/// Sessions ended before their time.
+pub(crate) fn sessions_ended(why: &'static str, sessions: u64) {
+    count!("tower_jwt_auth_sessions_ended_total", "why" => why; sessions);
 }
 
 /// A route of the service refused a request.

@@ -28,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("extract", &["clock", "secret", "error", "url", "token", "session", "cookie", "csrf"]),
     ("reject", &["clock", "secret", "error", "url", "metrics", "token", "session", "extract"]),
     ("context", &["clock", "secret", "error", "url", "token", "session", "reject"]),
-    ("test_util", &["clock", "secret", "error", "url", "session", "store"]),
+    ("test_util", &["clock", "secret", "error", "url", "token", "session", "store"]),
     // Floor 3: the roads, which do not import each other. The bearer road knows no store.
     (
         "bearer",

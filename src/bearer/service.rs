@@ -116,7 +116,9 @@ where
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
             Err(rejection) => {
                 rejection.report(Refuser::Bearer);
-                let (parts, _) = request.into_parts();
+                let (mut parts, _) = request.into_parts();
+                // The application's answer may print what it is given.
+                self.settings.sources.hide(&mut parts.headers);
                 ResponseFuture::refused(rejection.respond(&parts))
             }
         }

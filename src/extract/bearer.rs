@@ -44,10 +44,7 @@ pub(crate) fn bearer(headers: &HeaderMap, max_bytes: usize) -> Result<Option<&st
 
 /// The token of a credential; `None` for other schemes.
 fn of_scheme(value: &[u8], max_bytes: usize) -> Result<Option<&str>, BadCredential> {
-    // A server strips white space around a value; a mock in a test may not.
-    let value = value.trim_ascii();
-    let scheme_bytes = value.iter().position(|byte| !is_tchar(*byte)).unwrap_or(value.len());
-    let (scheme, rest) = value.split_at(scheme_bytes);
+    let (scheme, rest) = split_scheme(value);
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(None);
     }
@@ -59,6 +56,19 @@ fn of_scheme(value: &[u8], max_bytes: usize) -> Result<Option<&str>, BadCredenti
         Ok(_) => Err(BadCredential::Malformed),
         Err(bad) => Err(bad),
     }
+}
+
+/// The scheme of a credential, and what is behind it.
+fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
+    // A server strips white space around a value; a mock in a test may not.
+    let value = value.trim_ascii();
+    let scheme_bytes = value.iter().position(|byte| !is_tchar(*byte)).unwrap_or(value.len());
+    value.split_at(scheme_bytes)
+}
+
+/// Whether this is a bearer credential, well-formed or not.
+pub(super) fn is_bearer(value: &[u8]) -> bool {
+    split_scheme(value).0.eq_ignore_ascii_case(b"bearer")
 }
 
 /// The token of a header that is for tokens only: with the scheme, or alone.

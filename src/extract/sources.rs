@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Method};
 use crate::cookie;
 use crate::csrf::{self, CsrfPolicy, canonical_origin};
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::extract::bearer::{BadCredential, bearer, token_of, token_or_credential};
+use crate::extract::bearer::{BadCredential, bearer, is_bearer, token_of, token_or_credential};
 
 /// A cookie that holds an access token, for [`JwtAuthLayer::add_cookie`](crate::JwtAuthLayer::add_cookie).
 ///
@@ -126,9 +126,10 @@ impl Sources {
                 put(Found { token: token_of(value.as_bytes(), max_bytes)?, place: Place::Cookie(at) })?;
             }
         }
+        let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         if let Some(Found { place: Place::Cookie(at), .. }) = found
             // The handshake of a WebSocket is a GET that no other rule of a browser stops.
-            && (!method.is_safe() || headers.contains_key(UPGRADE))
+            && (!is_safe || headers.contains_key(UPGRADE))
         {
             csrf::check(headers, &self.cookies[at].csrf).map_err(BadCredential::CrossSite)?;
         }
@@ -153,9 +154,11 @@ impl Sources {
         }
     }
 
-    /// Takes all out that may be a token, where it cannot be told which is.
+    /// Takes all out that may be a token, where it cannot be told which is. Credentials of other schemes stay.
     pub(crate) fn strip_all(&self, headers: &mut HeaderMap) {
-        self.strip(Place::Authorization, headers);
+        if headers.get_all(AUTHORIZATION).iter().any(|value| is_bearer(value.as_bytes())) {
+            self.strip(Place::Authorization, headers);
+        }
         (0..self.headers.len()).for_each(|at| self.strip(Place::Header(at), headers));
         (0..self.cookies.len()).for_each(|at| self.strip(Place::Cookie(at), headers));
     }

@@ -251,6 +251,11 @@ impl Rejection {
     /// [`map_rejection`](crate::JwtAuthLayer::map_rejection) was told one, or else [`to_response`](Self::to_response).
     /// The rejection is in its extensions.
     pub fn respond(&self, request: &Parts) -> Response<Bytes> {
+        #[cfg(feature = "axum")]
+        if let Some(answer) = &self.answer {
+            // Made already, and the application is asked once.
+            return Response::clone(answer);
+        }
         self.responder.answer(self, request)
     }
 

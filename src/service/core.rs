@@ -98,8 +98,9 @@ impl Core {
             };
             events::opened(token.session_id, &evicted);
             core.tell_opened(&record, &evicted);
-            for old in presented {
-                core.end_presented(&old, &attempt, "replaced by a login").await;
+            // One that had to go for the new one is ended already.
+            for old in presented.iter().filter(|old| !evicted.contains(&old.session_id)) {
+                core.end_replaced(old, &attempt, &record).await;
             }
             core.grant(&token, &record, identity.claims, true, record.facts.created_at)
         })
@@ -107,10 +108,14 @@ impl Core {
     }
 
     /// The old session of a login. That it could not be ended does not undo the login.
-    async fn end_presented(&self, token: &RefreshToken, attempt: &Attempt, why: &'static str) {
+    async fn end_replaced(&self, token: &RefreshToken, attempt: &Attempt, by: &Record) {
         let proof = token.secret_digest();
         match twice(|| self.store.revoke(&token.subject, &token.session_id, Some(&proof), attempt)).await {
-            Ok(true) => self.ended(token.session_id, why),
+            Ok(true) => {
+                let is_theirs = token.subject == by.subject_digest();
+                let subject = is_theirs.then_some(&*by.facts.subject);
+                self.ended(token.session_id, subject, "replaced by a login", Some(&by.facts.client));
+            }
             Ok(false) => {}
             Err(error) => events::unavailable("store", &error),
         }
@@ -128,7 +133,7 @@ impl Core {
         let presented = token.present(attempt);
         // Whatever can fail outside comes first: between rotation and answer nothing does.
         let renews = self.authenticator.renews();
-        let renewed = if renews { self.renew(&presented).await? } else { None };
+        let renewed = if renews { self.renew(&presented, client.as_ref()).await? } else { None };
         self.finish(move |core| async move {
             // The same attempt twice: if the first was carried out after all, the second is answered as it was.
             let rotation = twice(|| core.store.rotate(&presented, &core.policy)).await?;
@@ -159,7 +164,11 @@ impl Core {
 
     /// Asks the application about the claims, if the rule would grant a token now. `None` where it would not: then
     /// the rotation says so, with its consequences.
-    async fn renew(self: &Arc<Self>, presented: &Presented) -> Result<Option<ClaimsJson>, SessionError> {
+    async fn renew(
+        self: &Arc<Self>,
+        presented: &Presented,
+        client: Option<&ClientInfo>,
+    ) -> Result<Option<ClaimsJson>, SessionError> {
         let Some(record) = self.answered(presented).await? else { return Ok(None) };
         let facts = Arc::clone(&record.facts);
         let info = SessionInfo::new(record);
@@ -170,7 +179,8 @@ impl Core {
             }
             Err(ErasedError::Authn(AuthnError::Refused)) => {
                 let why = "the application refused to renew it";
-                Arc::clone(self).end(presented.subject, presented.session_id, why).await?;
+                let (core, subject) = (Arc::clone(self), facts.subject.clone());
+                core.end(subject, presented.session_id, why, client.cloned()).await?;
                 Err(SessionError::refused())
             }
             Err(ErasedError::Authn(AuthnError::Unavailable(error))) => {
@@ -253,6 +263,7 @@ impl Core {
     pub(super) async fn end_by_tokens(
         self: Arc<Self>,
         tokens: Vec<RefreshToken>,
+        client: Option<ClientInfo>,
     ) -> Result<usize, SessionError> {
         self.finish(move |core| async move {
             let mut ended = 0;
@@ -260,7 +271,7 @@ impl Core {
                 let (proof, attempt) = (token.secret_digest(), Attempt::random().map_err(no_randomness)?);
                 let revoke = || core.store.revoke(&token.subject, &token.session_id, Some(&proof), &attempt);
                 if twice(revoke).await? {
-                    core.ended(token.session_id, "logout");
+                    core.ended(token.session_id, None, "logout", client.as_ref());
                     ended += 1;
                 }
             }
@@ -271,15 +282,16 @@ impl Core {
 
     pub(super) async fn end(
         self: Arc<Self>,
-        subject: SubjectDigest,
+        subject: String,
         session_id: SessionId,
         why: &'static str,
+        client: Option<ClientInfo>,
     ) -> Result<bool, SessionError> {
         self.finish(move |core| async move {
-            let attempt = Attempt::random().map_err(no_randomness)?;
-            let ended = twice(|| core.store.revoke(&subject, &session_id, None, &attempt)).await?;
+            let (digest, attempt) = (SubjectDigest::of(&subject), Attempt::random().map_err(no_randomness)?);
+            let ended = twice(|| core.store.revoke(&digest, &session_id, None, &attempt)).await?;
             if ended {
-                core.ended(session_id, why);
+                core.ended(session_id, Some(&subject), why, client.as_ref());
             }
             Ok(ended)
         })
@@ -290,6 +302,7 @@ impl Core {
         self: Arc<Self>,
         subject: String,
         except: Option<SessionId>,
+        client: Option<ClientInfo>,
     ) -> Result<u64, SessionError> {
         self.finish(move |core| async move {
             let (digest, attempt) = (SubjectDigest::of(&subject), Attempt::random().map_err(no_randomness)?);
@@ -298,6 +311,7 @@ impl Core {
             events::ended_all(&subject, ended);
             core.hook.call(&SessionEvent {
                 subject: Some(&subject),
+                client: client.as_ref(),
                 sessions: Some(ended),
                 ..SessionEvent::new(SessionEventKind::EndedAll)
             });
@@ -312,14 +326,17 @@ impl Core {
         Ok(records.into_iter().map(SessionInfo::new).collect())
     }
 
-    fn ended(&self, session_id: SessionId, why: &'static str) {
-        events::ended(session_id, why);
-        let kind = SessionEventKind::Ended;
-        self.hook.call(&SessionEvent {
-            session: Some(session_id),
-            why: Some(why),
-            ..SessionEvent::new(kind)
-        });
+    fn ended(
+        &self,
+        session: SessionId,
+        subject: Option<&str>,
+        why: &'static str,
+        client: Option<&ClientInfo>,
+    ) {
+        events::ended(session, why);
+        let (session, why) = (Some(session), Some(why));
+        let event = SessionEvent::new(SessionEventKind::Ended);
+        self.hook.call(&SessionEvent { session, subject, client, why, ..event });
     }
 
     fn tell_opened(&self, record: &Record, evicted: &[SessionId]) {

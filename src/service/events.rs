@@ -12,6 +12,9 @@ use crate::session::{Decision, Record, SessionId, Unknown};
 pub(super) fn rotation(decision: &Decision, session_id: SessionId, record: Option<&Record>) {
     let session = session_id;
     metrics::session(SessionEventKind::of(decision).map_or("current", SessionEventKind::as_str));
+    if let Decision::Superseded | Decision::Reused = decision {
+        metrics::sessions_ended(decision.as_str(), 1);
+    }
     let subject = record.map(|record| record.facts.subject.as_str()).unwrap_or_default();
     match decision {
         Decision::Current(_) => tracing::debug!(
@@ -58,6 +61,7 @@ pub(super) fn opened(session: SessionId, evicted: &[SessionId]) {
     tracing::info!(name: "opened", target: "tower_jwt_auth::session", %session, "a session was opened");
     for session in evicted {
         metrics::session("evicted");
+        metrics::sessions_ended("evicted", 1);
         tracing::info!(
             name: "evicted", target: "tower_jwt_auth::session", %session,
             "the subject had too many sessions: the longest unused was ended"
@@ -67,11 +71,13 @@ pub(super) fn opened(session: SessionId, evicted: &[SessionId]) {
 
 pub(super) fn ended(session: SessionId, why: &'static str) {
     metrics::session("ended");
+    metrics::sessions_ended(why, 1);
     tracing::info!(name: "ended", target: "tower_jwt_auth::session", %session, why, "a session was ended");
 }
 
 pub(super) fn ended_all(subject: &str, sessions: u64) {
     metrics::session("ended_all");
+    metrics::sessions_ended("ended_all", sessions);
     tracing::info!(
         name: "ended_all", target: "tower_jwt_auth::session", subject, sessions,
         "the sessions of a subject were ended"

@@ -13,7 +13,7 @@ use crate::service::core::{Core, Grant};
 use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::identity::{Identity, SessionInfo};
-use crate::session::{ClientInfo, SessionId, SubjectDigest};
+use crate::session::{ClientInfo, SessionId};
 use crate::token::{AccessToken, Claims};
 
 /// Opens, refreshes, ends and lists sessions from code: for logins by passkey or OAuth callback, for "log out
@@ -74,7 +74,7 @@ impl<C: Claims> Sessions<C> {
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn end(&self, subject: &str, session_id: SessionId) -> Result<bool, SessionError> {
         let ended =
-            Arc::clone(&self.core).end(SubjectDigest::of(subject), session_id, "by the application").await;
+            Arc::clone(&self.core).end(subject.to_owned(), session_id, "by the application", None).await;
         ended.map_err(|error| self.at_home(error))
     }
 
@@ -86,7 +86,7 @@ impl<C: Claims> Sessions<C> {
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn end_by_token(&self, refresh_token: &str) -> Result<bool, SessionError> {
         let tokens = self.core.codec.parse(refresh_token).into_iter().collect();
-        let ended = Arc::clone(&self.core).end_by_tokens(tokens).await;
+        let ended = Arc::clone(&self.core).end_by_tokens(tokens, None).await;
         ended.map(|ended| ended > 0).map_err(|error| self.at_home(error))
     }
 
@@ -97,7 +97,7 @@ impl<C: Claims> Sessions<C> {
     ///
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn end_all(&self, subject: &str, except: Option<SessionId>) -> Result<u64, SessionError> {
-        let ended = Arc::clone(&self.core).end_all(subject.to_owned(), except).await;
+        let ended = Arc::clone(&self.core).end_all(subject.to_owned(), except, None).await;
         ended.map_err(|error| self.at_home(error))
     }
 

@@ -1,6 +1,7 @@
 //! [`Events`]: what happens to sessions, told to the application.
 
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::session::{ClientInfo, Decision, SessionId, Unknown};
@@ -144,7 +145,7 @@ impl<'a> SessionEvent<'a> {
         self.session
     }
 
-    /// Who the session belongs to, where the store was asked for it: a logout by token alone does not say.
+    /// Who the session belongs to, where known: a refresh token alone does not say it, as at a logout by cookie.
     pub fn subject(&self) -> Option<&'a str> {
         self.subject
     }
@@ -154,7 +155,7 @@ impl<'a> SessionEvent<'a> {
         self.opened_from
     }
 
-    /// The device of the request that this happened in, where there was one.
+    /// The device of the request that this happened in; `None` for what was done from code.
     pub fn client(&self) -> Option<&'a ClientInfo> {
         self.client
     }
@@ -187,7 +188,11 @@ impl Hook {
     /// A panic of the application's must not lose a session that was opened, or an answer to a rotation.
     pub(super) fn call(&self, event: &SessionEvent<'_>) {
         let Some(events) = &self.0 else { return };
-        if catch_unwind(AssertUnwindSafe(|| events.event(event))).is_err() {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| events.event(event))) {
+            // What it carries may panic when it is dropped; what that carries is not even dropped.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+                mem::forget(again);
+            }
             tracing::error!(
                 name: "hook_panicked", target: "tower_jwt_auth::service", event = event.kind.as_str(),
                 "the application's hook for events panicked"

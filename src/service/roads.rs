@@ -177,8 +177,7 @@ async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>, parts: &Parts) -> R
         events::refused("refresh", "no_token");
         refuse(answer::invalid_grant(core.responder.challenge()))
     })?;
-    // Only the application's hook asks for it.
-    let client = core.hook.is_set().then(|| ClientInfo::of(parts));
+    let client = device(&core, parts);
     let grant = Arc::clone(&core).refresh(token, client).await?;
     Ok(answer::granted(&grant, set_cookie(&core, &grant)))
 }
@@ -194,7 +193,7 @@ async fn logout(
     if tokens.is_empty() {
         match bearer_owner(&core, parts).await {
             Ok(Owner { subject, session_id: Some(id) }) => {
-                Arc::clone(&core).end(SubjectDigest::of(&subject), id, "logout").await?;
+                Arc::clone(&core).end(subject, id, "logout", device(&core, parts)).await?;
             }
             Ok(_) => events::refused("logout", "no_session"),
             // Nothing at all was presented: nothing is to be ended.
@@ -203,7 +202,7 @@ async fn logout(
             Err(BearerRefusal::Session(error)) => return Err(error.into()),
         }
     }
-    Arc::clone(&core).end_by_tokens(tokens).await?;
+    Arc::clone(&core).end_by_tokens(tokens, device(&core, parts)).await?;
     Ok(answer::done(if clear { core.cookie.clear() } else { None }))
 }
 
@@ -236,7 +235,7 @@ async fn logout_many(
     // The cookie of somebody else, who is still logged in, stays.
     let subject = SubjectDigest::of(&owner.subject);
     let own_cookie = carries_cookie && tokens.iter().all(|token| token.subject == subject);
-    Arc::clone(&core).end_all(owner.subject, except).await?;
+    Arc::clone(&core).end_all(owner.subject, except, device(&core, parts)).await?;
     let clear = keep == Keep::None && own_cookie;
     Ok(answer::done(if clear { core.cookie.clear() } else { None }))
 }
@@ -251,7 +250,8 @@ async fn end_session(core: Arc<Core>, id: &str, parts: &Parts) -> Result<Answer,
     let owner = required_bearer(&core, parts).await?;
     // Sessions are found by subject and id: another subject's is not there.
     let Ok(id) = id.parse::<SessionId>() else { return Err(refuse(answer::not_found())) };
-    let ended = core.end(SubjectDigest::of(&owner.subject), id, "by its owner").await?;
+    let client = device(&core, parts);
+    let ended = core.end(owner.subject, id, "by its owner", client).await?;
     if ended { Ok(answer::done(None)) } else { Err(refuse(answer::not_found())) }
 }
 
@@ -333,6 +333,11 @@ fn rejected(rejection: Rejection) -> Answer {
     let mut answer = rejection.to_response();
     answer.extensions_mut().insert(rejection);
     answer
+}
+
+/// Who asks. Only the application's hook wants to know.
+fn device(core: &Core, parts: &Parts) -> Option<ClientInfo> {
+    core.hook.is_set().then(|| ClientInfo::of(parts))
 }
 
 fn set_cookie(core: &Core, grant: &Grant) -> Option<HeaderValue> {

@@ -1,7 +1,15 @@
-//! For tests of those who use the crate, behind the feature `test-util`: a clock to be set by hand, sessions and
-//! presented tokens without a service, and the contract of session stores.
+//! For tests of those who use the crate, behind the feature `test-util`. Not for production: keys are known, and what
+//! cannot go on panics.
 //!
-//! A store of one's own is tested by [`store_contract!`](crate::store_contract).
+//! | for tests of | there is |
+//! |---|---|
+//! | a service behind the layer | [`TestIssuer`]: good tokens, and for each rule of verification a bad one; [`bearer`] |
+//! | a handler alone | [`AuthContext::for_test`](crate::AuthContext::for_test), with [`TestIssuer::verified`] |
+//! | what depends on time | [`ManualClock`], for tokens and for sessions |
+//! | outages | [`FaultStore`], which fails, hangs and loses answers when told to |
+//! | a store of one's own | [`store_contract!`](crate::store_contract); [`new_session`], [`present`] and others for single steps |
+//!
+//! The [`guide`] shows each of them in a test.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -25,8 +33,15 @@
 mod clock;
 #[doc(hidden)]
 pub mod contract;
+mod fault_store;
+mod issuer;
 mod sessions;
+
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 
 pub use clock::ManualClock;
 pub use contract::{Bench, ShiftTime};
+pub use fault_store::{Fault, FaultStore, Faults, StoreOperation};
+pub use issuer::{TestIssuer, bearer};
 pub use sessions::{created, fresh_attempt, new_session, present, unique};

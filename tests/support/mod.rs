@@ -5,6 +5,7 @@
 // A helper that fails fails its test; clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod events;
 #[cfg(feature = "moka")]
 pub mod service;
 #[cfg(feature = "moka")]
