@@ -16,6 +16,10 @@
 //! A refused request never reaches the inner service. The inner service needs no `Clone`, is called in place, and its
 //! error type is left alone; nothing is boxed and nothing awaited on the way.
 //!
+//! A layer that is there or not, by a setting: [`observe`](JwtAuthLayer::observe) keeps the type and lets all pass. Through
+//! tower's `option_layer` both ways need one type of body, which `MapResponseBodyLayer` of tower-http makes:
+//! `option_layer(enabled.then(|| (MapResponseBodyLayer::new(Body::new), bearer)))`.
+//!
 //! Put CORS outside: a preflight carries no credentials by design and would be refused. A browser client on another
 //! origin reads the challenge only with `Access-Control-Expose-Headers: WWW-Authenticate`. Put limits outside, too: a
 //! refused request leaves the permit that `poll_ready` took with the inner service.
