@@ -34,6 +34,7 @@ use tower_jwt_auth::{
 };
 use tower_test::mock;
 
+use crate::support::readiness::OneShotReadiness;
 use crate::support::service::{Answer, Ask, HOLD, Op, PATIENCE, User, World, bare, credentials, post};
 use crate::support::{MINUTE, poll_then_drop};
 
@@ -340,36 +341,6 @@ async fn request_bodies_of_any_kind() {
 }
 
 // ── readiness ──
-
-/// As `ConcurrencyLimit` and `Buffer` do: what `poll_ready` got belongs to this instance, and a clone has nothing.
-#[derive(Debug, Default)]
-struct OneShotReadiness {
-    ready: bool,
-    calls: usize,
-}
-
-impl Clone for OneShotReadiness {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Service<Req> for OneShotReadiness {
-    type Response = Res;
-    type Error = Infallible;
-    type Future = Ready<Result<Res, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Req) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called an instance that was not polled ready");
-        self.calls += 1;
-        ready(Ok(Response::default()))
-    }
-}
 
 #[tokio::test]
 async fn the_very_instance_that_was_polled_is_called() {

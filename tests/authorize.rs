@@ -22,6 +22,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, Serialize};
 use support::events::Events;
+use support::readiness::OneShotReadiness;
 use support::tokens::{NOW, SUBJECT, Signer, as_grpc, bearer, claims, config, quoted, request};
 use support::{ManualClock, SECOND, poll_then_drop};
 use tower::util::BoxCloneService;
@@ -345,34 +346,6 @@ fn no() -> RequireAsyncLayer<NoClaims> {
         tokio::task::yield_now().await;
         Ok::<_, Infallible>(false)
     })
-}
-
-/// As `ConcurrencyLimit` and `Buffer` do: what `poll_ready` got belongs to this instance, and a clone has nothing.
-#[derive(Debug, Default)]
-struct OneShotReadiness {
-    ready: bool,
-}
-
-impl Clone for OneShotReadiness {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Service<Req> for OneShotReadiness {
-    type Response = Res;
-    type Error = Infallible;
-    type Future = Ready<Result<Res, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Req) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called an instance that was not polled ready");
-        ready(Ok(Res::default()))
-    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use serde::{Deserialize, Serialize};
 use support::ManualClock;
+use support::readiness::OneShotReadiness;
 use support::tokens::{SUBJECT, Signer, as_grpc, bearer, claims, config, request, send};
 use tower::util::{BoxCloneService, BoxService};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -95,36 +96,6 @@ async fn a_refused_request_never_reaches_the_inner_service() {
     let response = service.call(good());
     assert!(handle.poll_request().is_ready());
     drop(response);
-}
-
-/// As `ConcurrencyLimit` and `Buffer` do: what `poll_ready` got belongs to this instance, and a clone has nothing.
-#[derive(Debug, Default)]
-struct OneShotReadiness {
-    ready: bool,
-    calls: usize,
-}
-
-impl Clone for OneShotReadiness {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Service<Req> for OneShotReadiness {
-    type Response = Res;
-    type Error = Infallible;
-    type Future = Ready<Result<Res, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Req) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called an instance that was not polled ready");
-        self.calls += 1;
-        ready(Ok(Response::new(Full::default())))
-    }
 }
 
 #[tokio::test]

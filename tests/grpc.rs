@@ -13,8 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use greeter::{Admin, AdminServer, Greeter, GreeterServer, Text, Texts};
 use http::uri::PathAndQuery;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioExecutor;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -216,8 +219,8 @@ async fn streams_are_refused_before_they_begin_and_live_longer_than_their_token(
     assert_eq!(client.unary(GREET, &[&good]).await.unwrap_err().code(), Code::Unauthenticated, "a new call");
 }
 
-/// The status of a call with a good token through this layer, with a bearer layer around the server or without.
-async fn code<L>(config: &TokenConfig, layer: L, with_bearer: bool) -> Code
+/// A server with this layer in front of its service, and a bearer layer around all or not.
+async fn guarded<L>(config: &TokenConfig, layer: L, with_bearer: bool) -> SocketAddr
 where
     L: tower::Layer<GreeterServer<Polite>>,
     L::Service: tower::Service<
@@ -232,38 +235,86 @@ where
 {
     let (incoming, address) = listen().await;
     let service = layer.named_layer(GreeterServer::new(Polite::default()));
-    let bearer = with_bearer.then(|| JwtAuthLayer::new(config.verifier::<User>()));
-    if let Some(bearer) = bearer {
-        tokio::spawn(Server::builder().layer(bearer).add_service(service).serve_with_incoming(incoming));
+    // gRPC-Web is also spoken over HTTP/1.1.
+    let mut server = Server::builder().accept_http1(true);
+    if with_bearer {
+        let bearer = JwtAuthLayer::new(config.verifier::<User>());
+        tokio::spawn(server.layer(bearer).add_service(service).serve_with_incoming(incoming));
     } else {
-        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+        tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
     }
-    let good = format!("Bearer {}", token(config, &[]));
-    match Client::connect(address).await.unary(GREET, &[&good]).await {
-        Ok(_) => Code::Ok,
-        Err(status) => status.code(),
-    }
+    address
+}
+
+/// The head and the body of the answer to a POST, as a client without gRPC reads them.
+async fn post(address: SocketAddr, content_type: &str, credentials: &str) -> http::Response<Bytes> {
+    let request = http::Request::post(format!("http://{address}{GREET}"))
+        .header("content-type", content_type)
+        .header("authorization", credentials)
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
+    let (head, body) = client.request(request).await.unwrap().into_parts();
+    http::Response::from_parts(head, body.collect().await.unwrap().to_bytes())
 }
 
 #[tokio::test]
-async fn each_layer_has_its_status() {
+async fn rows_112_to_116_each_refusal_has_its_status_in_the_content_type_of_the_call() {
     let config = config(&ManualClock::new());
     let scope = || RequireScopeLayer::any(["admin"]).unwrap();
     let named = |name: &'static str| RequireLayer::new(move |user: &Verified<User>| user.name == name);
     let slow = |answer: Result<bool, &'static str>| {
         RequireAsyncLayer::new(move |_: Verified<User>| std::future::ready(answer))
     };
-    assert_eq!(code(&config, scope(), true).await, Code::PermissionDenied);
-    assert_eq!(code(&config, scope(), false).await, Code::Internal, "no bearer layer");
-    assert_eq!(code(&config, named("Ada"), true).await, Code::Ok);
-    assert_eq!(code(&config, named("Bob"), true).await, Code::PermissionDenied);
-    let other = RequireLayer::new(|_: &Verified<NoClaims>| true);
-    assert_eq!(code(&config, other, true).await, Code::Internal, "other claims");
-    assert_eq!(code(&config, slow(Ok(true)), true).await, Code::Ok);
-    assert_eq!(code(&config, slow(Ok(false)), true).await, Code::PermissionDenied);
-    assert_eq!(code(&config, slow(Err("the table is away")), true).await, Code::Unavailable);
+    let others = RequireLayer::new(|_: &Verified<NoClaims>| true);
     let step_up = StepUpLayer::max_age(Duration::from_secs(60));
-    assert_eq!(code(&config, step_up, true).await, Code::Unauthenticated);
+    let good = format!("Bearer {}", token(&config, &[]));
+    let (missing, lacks) = ("an access token is required", "the access token lacks a scope");
+    let (denied, set_up) = ("the access token does not permit this", "the service is not set up correctly");
+    let again = "another authentication of the user is required";
+    let away = "the service cannot answer now, try again";
+    for (row, address, credentials, code, message) in [
+        ("no token", guarded(&config, scope(), true).await, "Basic dTpw", Code::Unauthenticated, missing),
+        ("no scope", guarded(&config, scope(), true).await, &*good, Code::PermissionDenied, lacks),
+        ("no bearer layer", guarded(&config, scope(), false).await, &good, Code::Internal, set_up),
+        ("a predicate", guarded(&config, named("Bob"), true).await, &good, Code::PermissionDenied, denied),
+        ("other claims", guarded(&config, others, true).await, &good, Code::Internal, set_up),
+        (
+            "one that waits",
+            guarded(&config, slow(Ok(false)), true).await,
+            &good,
+            Code::PermissionDenied,
+            denied,
+        ),
+        ("one that fails", guarded(&config, slow(Err("away")), true).await, &good, Code::Unavailable, away),
+        ("an old login", guarded(&config, step_up, true).await, &good, Code::Unauthenticated, again),
+    ] {
+        let status = Client::connect(address).await.unary(GREET, &[credentials]).await.expect_err(row);
+        assert_eq!((status.code(), status.message()), (code, message), "{row}");
+
+        for (content_type, answered_as) in [
+            ("application/grpc", "application/grpc"),
+            ("application/grpc-web", "application/grpc-web"),
+            ("application/grpc-web+proto", "application/grpc-web"),
+            ("application/grpc-web-text", "application/grpc-web-text"),
+            ("application/grpc-web-text+proto", "application/grpc-web-text"),
+        ] {
+            let answer = post(address, content_type, credentials).await;
+            let row = format!("{row}, {content_type}");
+            assert_eq!(answer.version(), http::Version::HTTP_11, "{row}");
+            assert_eq!(answer.status(), 200, "{row}");
+            assert_eq!(answer.headers()["content-type"], answered_as, "{row}");
+            assert_eq!(answer.headers()["grpc-status"], (code as i32).to_string(), "{row}");
+            // Bare characters only: it reads the same before and after percent-decoding.
+            let bytes = answer.headers()["grpc-message"].as_bytes();
+            assert_eq!(bytes, message.as_bytes(), "{row}");
+            assert!(bytes.iter().all(|byte| matches!(byte, 0x20..=0x24 | 0x26..=0x7e)), "{row}");
+            assert!(answer.body().is_empty(), "{row}");
+        }
+    }
+    for layer in [guarded(&config, named("Ada"), true).await, guarded(&config, slow(Ok(true)), true).await] {
+        assert_eq!(Client::connect(layer).await.unary(GREET, &[&good]).await.unwrap(), "Hello Ada");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! The counters of the feature `metrics`: what each request adds to them, and that no label grows with what clients send.
+//! The counters of the feature `metrics`: what each request adds to them, and that no label grows with what clients
+//! send.
 
 #![cfg(all(feature = "metrics", feature = "moka"))]
 // In helpers too: a test that cannot go on should stop.

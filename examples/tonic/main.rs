@@ -14,18 +14,24 @@ mod greeter;
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
 use tonic::service::LayerExt as _;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tonic::transport::server::TcpConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
+use tower::util::MapRequestLayer;
 use tower_jwt_auth::{
-    AuthLayer, AuthService, Authenticator, AuthnError, ClientInfo, Identity, JwtAuthLayer, MokaStore,
-    RefreshKeys, RequireScopeLayer, SigningKey, TokenConfig, Verified,
+    AuthLayer, AuthService, Authenticator, AuthnError, ClientAddress, ClientInfo, Identity, JwtAuthLayer,
+    MokaStore, PurgeTask, RefreshKeys, RequireScopeLayer, SigningKey, TokenConfig, Verified,
 };
+use tracing_subscriber::EnvFilter;
 
 use crate::greeter::{Admin, AdminServer, Greeter, GreeterServer, Text, Texts};
 
@@ -64,6 +70,21 @@ fn user<T>(request: &Request<T>) -> Result<Verified<User>, Status> {
     Verified::of(request.extensions()).ok_or_else(|| Status::internal("there is no bearer layer"))
 }
 
+/// An interceptor behind the layers: what administrators call goes to the log.
+fn audit(request: Request<()>) -> Result<Request<()>, Status> {
+    tracing::info!(subject = user(&request)?.subject(), "an administrator calls");
+    Ok(request)
+}
+
+/// Tells the login the address that the session list shows.
+fn note_address(mut request: http::Request<Body>) -> http::Request<Body> {
+    let peer = request.extensions().get().and_then(TcpConnectInfo::remote_addr);
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(ClientAddress(peer.ip()));
+    }
+    request
+}
+
 impl Greeter for Polite {
     async fn greet(&self, request: Request<Text>) -> Result<Response<Text>, Status> {
         let user = user(&request)?;
@@ -93,6 +114,9 @@ impl Admin for Polite {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
     let address: SocketAddr = std::env::var("ADDR").unwrap_or("127.0.0.1:3003".to_owned()).parse()?;
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
@@ -105,18 +129,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .audience("greeter")
         .build()?;
     getrandom::fill(&mut seed)?;
-    let auth = AuthService::builder(&config, RefreshKeys::new(seed)?, MokaStore::new(), Accounts)
+    let store = MokaStore::new();
+    let _purge = PurgeTask::spawn(store.clone(), Duration::from_secs(600));
+    let auth = AuthService::builder(&config, RefreshKeys::new(seed)?, store, Accounts)
         .add_origin(&format!("http://{address}"))
         .build()?;
 
     // In front of one service only.
-    let admin = RequireScopeLayer::all(["admin"])?.named_layer(AdminServer::new(Polite));
+    let admin = InterceptedService::new(AdminServer::new(Polite), audit);
+    let admin = RequireScopeLayer::all(["admin"])?.named_layer(admin);
 
     println!("listening on http://{address}");
     Server::builder()
         // For clients of the login that speak no HTTP/2.
         .accept_http1(true)
-        // The first is the outermost: a login carries no token yet.
+        .layer(MapRequestLayer::new(note_address))
+        // Outside of the bearer layer: a login carries no token yet.
         .layer(AuthLayer::new(auth))
         .layer(JwtAuthLayer::new(config.verifier::<User>()))
         .add_service(GreeterServer::new(Polite))
