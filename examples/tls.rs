@@ -38,7 +38,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::{ServiceExt, service_fn};
 use tracing_subscriber::EnvFilter;
@@ -74,7 +74,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("listening on https://127.0.0.1:{port}");
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Too many open files, perhaps: some will be closed soon.
+                tracing::warn!(%error, "a connection was not accepted");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         // The handshake is the client's to delay: it holds nobody else up.
         tokio::spawn(serve(acceptor.clone(), stream, peer, app.clone()));
     }

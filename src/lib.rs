@@ -119,7 +119,7 @@
 //! | name | labels |
 //! |---|---|
 //! | `tower_jwt_auth_requests_rejected_total` | `layer`: `bearer` or `authorize` (layers and extractors behind it); `reason`, as in the events `rejected` |
-//! | `tower_jwt_auth_session_events_total` | `event`: the names of `tower_jwt_auth::session`; [`SessionEventKind`] lists them |
+//! | `tower_jwt_auth_session_events_total` | `event`: the names of `tower_jwt_auth::session`; [`SessionEventKind`] lists them, all but `current` |
 //! | `tower_jwt_auth_sessions_ended_total` | `why`: as in the event `ended`, or `evicted`, `ended_all`, `superseded`, `reused` (the session itself, of all that it ends) |
 //! | `tower_jwt_auth_service_refused_total` | `route`, `reason`, as in the events `refused` |
 //! | `tower_jwt_auth_store_retries_total` | |

@@ -18,7 +18,7 @@ use tower_jwt_auth::test_util::{
 use tower_jwt_auth::{
     AccessGrant, Attempt, AuthContext, Clock, JwtAuthLayer, MokaStore, NoClaims, Outcome, RejectionKind,
     SessionPolicy, SessionStore, StoreError, StoreErrorKind, SubjectDigest, Timestamp, TokenConfig,
-    TokenErrorKind, Verified,
+    TokenErrorKind, Verified, Verifier,
 };
 
 /// With a number that loses digits on its way through a float.
@@ -212,6 +212,20 @@ fn a_token_with_the_wrong_audience_is_good_there() {
     let audience = format!("{}-other", TestIssuer::AUDIENCE);
     let other = issuer.clone().with_audience(audience);
     assert_eq!(*other.verifier::<User>().verify(&issuer.wrong_audience(&user())).unwrap().claims(), user());
+}
+
+/// Two issuers, of which each is trusted for its own tokens only.
+#[test]
+fn a_verifier_of_several_issuers_refuses_the_bad_tokens_of_each() {
+    let (one, _) = issuer();
+    let other = one.clone().with_issuer(format!("{}.other", TestIssuer::ISSUER));
+    let verifier = Verifier::several([one.verifier::<User>(), other.verifier()]).unwrap();
+    for issuer in [one, other] {
+        assert!(verifier.verify(&issuer.token(&user())).is_ok());
+        for (name, token) in issuer.bad_tokens(&user()) {
+            assert!(verifier.verify(&token).is_err(), "{name}");
+        }
+    }
 }
 
 /// The layer refuses them all alike, and none of them reaches the service.

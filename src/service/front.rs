@@ -19,7 +19,8 @@ use crate::token::Claims;
 /// passed on as they are. For stacks without a router. Cheap to clone.
 ///
 /// It goes outside of [`JwtAuthLayer`](crate::JwtAuthLayer), as a login carries no token; and inside of limits, as a
-/// request that is its own leaves the permit that `poll_ready` took with the inner service.
+/// request that is its own leaves the permit that `poll_ready` took with the inner service. A time limit around it must
+/// answer in HTTP: that of tonic's `Server::timeout` would answer a slow login as a gRPC call.
 ///
 /// ```
 /// use std::convert::Infallible;

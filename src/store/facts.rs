@@ -87,3 +87,61 @@ pub(super) fn decode(facts: &[u8], claims: Vec<u8>, kept: &Kept) -> Result<Sessi
 fn corrupt(message: &'static str) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Attempt;
+
+    fn kept() -> Kept {
+        Kept {
+            subject: SubjectDigest::of("ada"),
+            session_id: SessionId::from_bytes([1; 16]),
+            secret_digest: SecretDigest::from_bytes([2; 32]),
+            created_at: Timestamp::from_unix_seconds(10),
+            absolute_expires_at: Timestamp::from_unix_seconds(20),
+        }
+    }
+
+    /// Facts without a member were written before it was there; a member that is not known was written by a later
+    /// version.
+    #[test]
+    fn facts_of_other_versions_are_read() {
+        for (name, members, acr) in [
+            ("before `acr`", "", None),
+            ("with `acr`", r#","acr":"x""#, Some("x")),
+            ("later", r#","acr":"x","later":[1]"#, Some("x")),
+        ] {
+            let json = format!(r#"{{"subject":"ada","authenticated_at":5000,"client_id":"web"{members}}}"#);
+            let facts = decode(json.as_bytes(), b"{}".to_vec(), &kept()).unwrap();
+            assert_eq!(facts.acr.as_deref(), acr, "{name}");
+            assert_eq!(facts.client_id.as_deref(), Some("web"), "{name}");
+            assert_eq!(facts.authenticated_at, Timestamp::from_unix_seconds(5), "{name}");
+        }
+    }
+
+    #[test]
+    fn facts_come_back_as_they_were_written() {
+        for acr in [None, Some("urn:example:two-factor")] {
+            let session = NewSession {
+                subject: "ada".to_owned(),
+                session_id: SessionId::from_bytes([1; 16]),
+                secret_digest: SecretDigest::from_bytes([2; 32]),
+                authenticated_at: Timestamp::from_unix_millis(-1),
+                attempt: Attempt::from_bytes([3; 16]),
+                scopes: vec!["a".to_owned()],
+                client_id: None,
+                acr: acr.map(ToOwned::to_owned),
+                claims: Vec::new(),
+                client: ClientInfo::default().with_label("Ada's phone"),
+            };
+            let bytes = encode(&session).unwrap();
+            // What is not there is not written.
+            assert_eq!(String::from_utf8_lossy(&bytes).contains("acr"), acr.is_some());
+            let facts = decode(&bytes, Vec::new(), &kept()).unwrap();
+            assert_eq!(facts.acr.as_deref(), acr);
+            assert_eq!((facts.authenticated_at, &facts.scopes), (session.authenticated_at, &session.scopes));
+            assert_eq!(facts.client, session.client);
+        }
+    }
+}

@@ -82,7 +82,8 @@ impl TestIssuer {
         Self::of(self.issuer, self.audience, Arc::new(clock))
     }
 
-    /// Replaces `iss`, and with it the key: for services that trust several issuers. Verifiers made before keep theirs.
+    /// Replaces `iss`, and with it the key: for services that trust several issuers ([`Verifier::several`]). Verifiers
+    /// made before keep theirs.
     ///
     /// # Panics
     ///
