@@ -53,7 +53,7 @@ where
 /// What is known here of the request goes into the answer: a handler may wrap the rejection, or return it later.
 fn refuse(rejection: Rejection, parts: &Parts) -> Rejection {
     rejection.report(Refuser::Authorize);
-    rejection.answered(parts)
+    rejection.with_request(parts)
 }
 
 /// The device of the client: its user agent, and its [`ClientAddress`](crate::ClientAddress) where a layer outside told

@@ -198,7 +198,7 @@ impl<C: Send + Sync + 'static> Verified<C> {
         let found = asked.verified().and_then(|verified| asked.with_claims(verified));
         // A handler of axum returns the rejection, and the answer is made when the request is gone.
         #[cfg(feature = "axum")]
-        let found = found.map_err(|rejection| rejection.answered(parts));
+        let found = found.map_err(|rejection| rejection.with_request(parts));
         found
     }
 }

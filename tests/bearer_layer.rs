@@ -1,5 +1,5 @@
-//! The bearer layer as a citizen of tower: readiness, other layers inside and outside, bodies, errors, and what a
-//! service behind it finds. Which requests it refuses is in `bearer_bad_input.rs`.
+//! The bearer layer as a citizen of tower: readiness, bodies, errors, and what a service behind it finds. Which requests
+//! it refuses is in `bearer_bad_input.rs`, its modes in `modes.rs`, other layers inside and outside in `compose.rs`.
 #![cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 // `allow-unwrap-in-tests` does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -11,26 +11,21 @@ use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use serde::{Deserialize, Serialize};
 use support::ManualClock;
+use support::events::Events;
 use support::readiness::OneShotReadiness;
 use support::tokens::{SUBJECT, Signer, as_grpc, bearer, claims, config, request, send};
-use tower::util::{BoxCloneService, BoxService};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_http::cors::CorsLayer;
-use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::timeout::TimeoutLayer;
-use tower_http::trace::TraceLayer;
 use tower_jwt_auth::{
     AccessGrant, AuthContext, ConfigErrorKind, Issuer, JwtAuth, JwtAuthLayer, NoClaims, Outcome, Protocol,
-    Rejection, RejectionKind, ResponseBody, ResponseFuture, Verified,
+    Rejection, RejectionKind, ResponseBody, Verified,
 };
 use tower_test::mock;
 
@@ -135,78 +130,6 @@ async fn neither_the_inner_service_nor_its_error_nor_its_body_needs_a_trait() {
     assert_eq!(called.map(|_| ()), Err(PlainError(2)));
 }
 
-// ── tower's layers ──
-
-#[tokio::test]
-async fn a_concurrency_limit_outside_is_free_again_after_a_refusal() {
-    let mut service = ServiceBuilder::new().concurrency_limit(1).layer(layer()).service(echo());
-    for _ in 0..3 {
-        let refused = service.ready().await.unwrap().call(anonymous()).await.unwrap();
-        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-        let passed = service.clone().oneshot(good()).await.unwrap();
-        assert_eq!(passed.status(), StatusCode::OK);
-    }
-}
-
-#[tokio::test]
-async fn a_concurrency_limit_inside_keeps_the_permit_of_a_refusal_with_its_clone() {
-    let mut service = ServiceBuilder::new().layer(layer()).concurrency_limit(1).service(echo());
-    for request in [anonymous(), anonymous(), good(), anonymous()] {
-        // The same instance goes on with the permit it has.
-        service.ready().await.unwrap().call(request).await.unwrap();
-    }
-    // As in all of tower, and in the module's documentation: the permit stays until this instance is called or gone.
-    let mut other = mock::Spawn::new(service.clone());
-    assert!(other.poll_ready::<Req>().is_pending());
-    drop(service);
-    assert!(other.poll_ready::<Req>().is_ready());
-    assert_eq!(other.call(good()).await.unwrap().status(), StatusCode::OK);
-}
-
-#[tokio::test]
-async fn buffers_and_boxes_work_on_both_sides() {
-    let buffered = ServiceBuilder::new().buffer(4).layer(layer()).buffer(4).service(echo());
-    let boxed = BoxService::new(ServiceBuilder::new().layer(layer()).service(BoxService::new(echo())));
-    let cloned =
-        BoxCloneService::new(ServiceBuilder::new().layer(layer()).service(BoxCloneService::new(echo())));
-    assert_eq!(statuses(buffered).await, [401, 200, 401]);
-    assert_eq!(statuses(boxed).await, [401, 200, 401]);
-    assert_eq!(statuses(cloned).await, [401, 200, 401]);
-}
-
-/// The answers to a request without a token, a good one, and a bad one.
-async fn statuses<S, B>(mut service: S) -> [u16; 3]
-where
-    S: Service<Req, Response = Response<B>, Error: std::fmt::Debug>,
-{
-    let mut statuses = [0; 3];
-    for (status, request) in statuses.iter_mut().zip([anonymous(), good(), bearer("x.y.z")]) {
-        *status = service.ready().await.unwrap().call(request).await.unwrap().status().as_u16();
-    }
-    statuses
-}
-
-#[tokio::test(start_paused = true)]
-async fn timeouts_work_on_both_sides() {
-    let hangs = service_fn(|_: Req| std::future::pending::<Result<Res, Infallible>>());
-    let outside = ServiceBuilder::new().timeout(Duration::from_secs(1)).layer(layer()).service(hangs);
-    assert_eq!(outside.clone().oneshot(anonymous()).await.unwrap().status(), StatusCode::UNAUTHORIZED);
-    assert!(outside.oneshot(good()).await.unwrap_err().is::<tower::timeout::error::Elapsed>());
-    let inside = ServiceBuilder::new().layer(layer()).timeout(Duration::from_secs(1)).service(hangs);
-    assert!(inside.oneshot(good()).await.unwrap_err().is::<tower::timeout::error::Elapsed>());
-}
-
-#[test]
-fn a_future_grows_by_no_more_than_16_bytes() {
-    fn grows<F>() -> usize {
-        size_of::<ResponseFuture<F>>() - size_of::<F>()
-    }
-    let all = [grows::<()>(), grows::<u8>(), grows::<Box<()>>(), grows::<[u64; 20]>(), grows::<Ready<Res>>()];
-    assert!(all.iter().all(|bytes| *bytes <= 16), "{all:?}");
-    assert_eq!(size_of::<JwtAuth<[u8; 64], NoClaims>>(), 64 + size_of::<usize>());
-    assert_eq!(size_of::<Verified<[u8; 64]>>(), size_of::<usize>());
-}
-
 // ── bodies ──
 
 /// Two frames of data and trailers, or an error between them. No `Default`, and an error that is no `Error`.
@@ -215,13 +138,6 @@ struct Frames(Vec<Result<Frame<Bytes>, BodyBroke>>);
 
 #[derive(Debug, PartialEq)]
 struct BodyBroke;
-
-/// `TraceLayer` prints it.
-impl std::fmt::Display for BodyBroke {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the body broke")
-    }
-}
 
 impl Frames {
     fn new(breaks: bool) -> Self {
@@ -335,72 +251,7 @@ async fn a_refused_grpc_call_is_one_frame_of_http_2() {
     server.await.unwrap().unwrap();
 }
 
-// ── tower-http and axum ──
-
-#[tokio::test]
-async fn it_works_among_the_layers_of_tower_http() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&seen);
-    let trace = TraceLayer::new_for_http().on_response(
-        move |response: &Response<_>, _: Duration, _: &tracing::Span| {
-            log.lock().unwrap().push(response.extensions().get().map(Rejection::reason));
-        },
-    );
-    let is_sensitive = Arc::new(Mutex::new(false));
-    let flag = Arc::clone(&is_sensitive);
-    let inner = service_fn(move |request: Req| {
-        *flag.lock().unwrap() = request.headers()[AUTHORIZATION].is_sensitive();
-        ready(Ok::<_, Infallible>(Response::new(Frames::new(false))))
-    });
-    let service = ServiceBuilder::new()
-        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
-        .layer(trace)
-        // Makes a body of its own by `Default`, which the inner one does not have.
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(9)))
-        .layer(layer())
-        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
-        .service(inner);
-    assert_eq!(statuses(service).await, [401, 200, 401]);
-    assert_eq!(*seen.lock().unwrap(), [Some("missing"), None, Some("malformed")]);
-    assert!(*is_sensitive.lock().unwrap());
-}
-
-#[tokio::test]
-async fn cors_belongs_outside() {
-    let preflight = || {
-        let request = Request::builder()
-            .method(Method::OPTIONS)
-            .header("origin", "https://app.example")
-            .header("access-control-request-method", "GET")
-            .header("access-control-request-headers", "authorization");
-        request.body(Full::<Bytes>::default()).unwrap()
-    };
-    let cross_origin = || {
-        let mut request = anonymous();
-        request.headers_mut().insert("origin", HeaderValue::from_static("https://app.example"));
-        request
-    };
-    let cors = || {
-        CorsLayer::new()
-            .allow_origin(HeaderValue::from_static("https://app.example"))
-            .allow_headers([AUTHORIZATION])
-            .expose_headers([WWW_AUTHENTICATE])
-    };
-    let outside = ServiceBuilder::new().layer(cors()).layer(layer()).service(echo());
-    let answer = outside.clone().oneshot(preflight()).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.headers()["access-control-allow-headers"], "authorization");
-    let refused = outside.oneshot(cross_origin()).await.unwrap();
-    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(refused.headers()["access-control-allow-origin"], "https://app.example");
-    assert_eq!(refused.headers()["access-control-expose-headers"], "www-authenticate");
-
-    // Row 12: inside, a preflight is refused, as it carries no credentials, and a browser cannot read the refusal.
-    let inside = ServiceBuilder::new().layer(layer()).layer(cors()).service(echo());
-    let refused = inside.oneshot(preflight()).await.unwrap();
-    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    assert!(!refused.headers().contains_key("access-control-allow-origin"));
-}
+// ── axum ──
 
 #[tokio::test]
 async fn it_works_in_an_axum_router() {
@@ -554,39 +405,9 @@ async fn the_realm_is_in_every_challenge() {
 
 // ── events ──
 
-/// Keeps all events as text.
-#[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<String>>>);
-
-impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Events {
-    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-        struct Fields(String);
-        impl tracing::field::Visit for Fields {
-            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                use std::fmt::Write as _;
-                if field.name() != "message" {
-                    write!(self.0, " {}={value:?}", field.name()).unwrap();
-                }
-            }
-        }
-        let metadata = event.metadata();
-        let mut fields = Fields(format!("{} {} {}", metadata.level(), metadata.target(), metadata.name()));
-        event.record(&mut fields);
-        self.0.lock().unwrap().push(fields.0);
-    }
-}
-
 #[tokio::test]
 async fn a_refusal_is_one_event_with_its_reason_and_without_the_token() {
-    use tracing_subscriber::layer::SubscriberExt as _;
-    // While there is one subscriber, `tracing` asks the thread that meets an event first whether anybody wants it, and
-    // keeps the answer; other tests run on threads that have none. So both events are met before, and there are two.
-    for request in [anonymous(), bearer("x.y.z")] {
-        send(&layer(), request).await;
-    }
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let events = Events::default();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(events.clone()));
+    let (events, _guard) = Events::start();
     let forged = Signer::Ed25519([1; 32]).good();
     for (request, expected) in [
         (anonymous(), &[r#"DEBUG tower_jwt_auth::bearer rejected reason="missing""#][..]),
@@ -601,56 +422,6 @@ async fn a_refusal_is_one_event_with_its_reason_and_without_the_token() {
     ] {
         send(&layer(), request).await;
         // The whole event: there is no field that a token could be in.
-        assert_eq!(std::mem::take(&mut *events.0.lock().unwrap()), expected);
+        assert_eq!(events.take_own(), expected);
     }
-}
-
-#[tokio::test]
-async fn the_credential_is_marked_sensitive_for_layers_further_in() {
-    let shown = service_fn(|request: Req| {
-        let text = format!("{:?}", request.headers());
-        ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(text))))
-    });
-    let (token, request) = (signer().good(), good());
-    assert!(format!("{:?}", request.headers()).contains(&token), "unmarked before");
-    let response: Response<ResponseBody<Full<Bytes>>> = layer().layer(shown).oneshot(request).await.unwrap();
-    let body = response.into_body().collect().await.unwrap();
-    let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
-    assert!(text.contains("authorization") && !text.contains(&token), "{text}");
-}
-
-#[tokio::test]
-async fn the_mode_says_what_becomes_of_requests_without_a_good_token() {
-    let outcomes = |layer: Layer_| async move {
-        let mut seen = Vec::new();
-        for request in [good(), anonymous(), bearer("bad"), request(&["Bearer"])] {
-            let inner = service_fn(|request: Req| {
-                let outcome = match AuthContext::of(request.extensions()).unwrap().outcome() {
-                    Outcome::Verified(verified) => verified.registered().subject().to_owned(),
-                    Outcome::Anonymous => "anonymous".to_owned(),
-                    Outcome::Refused(rejection) => rejection.reason().to_owned(),
-                    _ => unreachable!(),
-                };
-                ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(outcome))))
-            });
-            let response: Response<ResponseBody<Full<Bytes>>> =
-                layer.layer(inner).oneshot(request).await.unwrap();
-            let status = response.status().as_u16();
-            let body = response.into_body().collect().await.unwrap().to_bytes();
-            seen.push(if status == 200 {
-                String::from_utf8(body.to_vec()).unwrap()
-            } else {
-                status.to_string()
-            });
-        }
-        seen
-    };
-    assert_eq!(outcomes(layer()).await, [SUBJECT, "401", "401", "400"]);
-    assert_eq!(outcomes(layer().optional()).await, [SUBJECT, "anonymous", "401", "400"]);
-    assert_eq!(
-        outcomes(layer().observe()).await,
-        [SUBJECT, "anonymous", "malformed", "malformed_credential"]
-    );
-    let with_realm = layer().optional().with_realm("other").unwrap();
-    assert_eq!(outcomes(with_realm).await[1], "anonymous", "one setting keeps the others");
 }

@@ -88,6 +88,17 @@ fn asks<C: Send + Sync + 'static>()
     })
 }
 
+/// A service that has something for everybody.
+fn greets() -> impl Service<Req, Response = Res, Error = Infallible, Future: Send> + Clone + Send {
+    service_fn(|request: Req| {
+        let (parts, _) = request.into_parts();
+        let user = Verified::<NoClaims>::from_parts(&parts);
+        ready(Ok(Response::new(Full::from(
+            user.map_or("stranger".to_owned(), |user| user.subject().to_owned()),
+        ))))
+    })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum By {
     /// The bearer layer.
@@ -348,6 +359,8 @@ async fn it_is_not_asked_about_requests_that_pass() {
         ("none, optional", boxed(layer.clone().optional().layer(inner())), anonymous()),
         ("bad, observe", boxed(layer.clone().observe().layer(inner())), bearer("x.y.z")),
         ("good, asked", boxed(layer.layer(asks::<NoClaims>())), good()),
+        ("none, asked and let pass", boxed(layer.clone().optional().layer(greets())), anonymous()),
+        ("bad, asked and let pass", boxed(layer.clone().observe().layer(greets())), bearer("x.y.z")),
     ] {
         let passed = service.oneshot(request).await.unwrap();
         assert_ne!(passed.body(), "own", "{row}");

@@ -20,6 +20,9 @@
 //! tower's `option_layer` both ways need one type of body, which `MapResponseBodyLayer` of tower-http makes:
 //! `option_layer(enabled.then(|| (MapResponseBodyLayer::new(Body::new), bearer)))`.
 //!
+//! A layer outside that prints headers sees the credential unmarked: put it inside, or `SetSensitiveRequestHeadersLayer`
+//! of tower-http further out.
+//!
 //! Put CORS outside: a preflight carries no credentials by design and would be refused. A browser client on another
 //! origin reads the challenge only with `Access-Control-Expose-Headers: WWW-Authenticate`. Put limits outside, too: a
 //! refused request leaves the permit that `poll_ready` took with the inner service.

@@ -53,9 +53,9 @@ pub struct Rejection {
     reason: &'static str,
     responder: Arc<Responder>,
     demand: Option<Arc<Demand>>,
-    /// What it was answered with, where the request is no longer at hand when the answer is made.
+    /// What the application's answer is made from, where the request is no longer at hand when it is made.
     #[cfg(feature = "axum")]
-    answer: Option<Arc<Response<Bytes>>>,
+    request: Option<Arc<Parts>>,
 }
 
 /// The classes of refusals.
@@ -169,7 +169,7 @@ impl Rejection {
             responder: Arc::clone(responder),
             demand: None,
             #[cfg(feature = "axum")]
-            answer: None,
+            request: None,
         }
     }
 
@@ -251,26 +251,30 @@ impl Rejection {
     /// [`map_rejection`](crate::JwtAuthLayer::map_rejection) was told one, or else [`to_response`](Self::to_response).
     /// The rejection is in its extensions.
     pub fn respond(&self, request: &Parts) -> Response<Bytes> {
-        #[cfg(feature = "axum")]
-        if let Some(answer) = &self.answer {
-            // Made already, and the application is asked once.
-            return Response::clone(answer);
-        }
         self.responder.answer(self, request)
     }
 
-    /// With the answer to this request, for [`into_answer`](Self::into_answer).
+    /// With the request, if the application wants to look at it, for [`into_answer`](Self::into_answer).
     #[cfg(feature = "axum")]
-    pub(crate) fn answered(mut self, request: &Parts) -> Self {
-        self.answer = Some(Arc::new(self.respond(request)));
+    pub(crate) fn with_request(mut self, request: &Parts) -> Self {
+        self.request = self.responder.asks_application().then(|| Arc::new(request.clone()));
         self
     }
 
-    /// The answer that was made when the request was at hand, or else the crate's own.
+    /// A copy that keeps nothing of the request.
+    fn detached(&self) -> Self {
+        Self {
+            #[cfg(feature = "axum")]
+            request: None,
+            ..self.clone()
+        }
+    }
+
+    /// The answer to the request that it was given, or else the crate's own.
     #[cfg(feature = "axum")]
     pub(crate) fn into_answer(mut self) -> Response<Bytes> {
-        if let Some(answer) = self.answer.take() {
-            return Arc::unwrap_or_clone(answer);
+        if let Some(request) = self.request.take() {
+            return self.respond(&request);
         }
         let mut response = self.to_response();
         response.extensions_mut().insert(self);

@@ -43,13 +43,19 @@ impl Responder {
         &self.challenge
     }
 
+    /// Whether the application makes answers of its own.
+    #[cfg(feature = "axum")]
+    pub(super) fn asks_application(&self) -> bool {
+        self.respond.is_some()
+    }
+
     /// The answer to a refused request, with the reason in its extensions for layers further out.
     pub(super) fn answer(&self, rejection: &Rejection, request: &Parts) -> Response<Bytes> {
         let mut response = match &self.respond {
             Some(respond) => respond(rejection, request),
             None => rejection.to_response(),
         };
-        response.extensions_mut().insert(rejection.clone());
+        response.extensions_mut().insert(rejection.detached());
         response
     }
 }
