@@ -11,7 +11,23 @@ use crate::token::{AnyVerified, Verified};
 /// What the bearer layer found out about a request, and how layers behind it are to refuse. Cheap to clone.
 ///
 /// Most code asks for [`Verified::<C>::of(extensions)`](Verified::of) or
-/// [`Verified::<C>::from_parts(parts)`](Verified::from_parts) instead.
+/// [`Verified::<C>::from_parts(parts)`](Verified::from_parts) instead. A layer or a service that only wants to know how
+/// requests fare, behind a layer that [observes](crate::JwtAuthLayer::observe), looks at the outcome:
+///
+/// ```
+/// use http::Extensions;
+/// use tower_jwt_auth::{AuthContext, Outcome};
+///
+/// fn label(extensions: &Extensions) -> &'static str {
+///     match AuthContext::of(extensions).map(AuthContext::outcome) {
+///         Some(Outcome::Verified(_)) => "verified",
+///         Some(Outcome::Refused(rejection)) => rejection.reason(),
+///         Some(_) => "anonymous",
+///         None => "no bearer layer",
+///     }
+/// }
+/// assert_eq!(label(&Extensions::new()), "no bearer layer");
+/// ```
 #[derive(Clone)]
 pub struct AuthContext {
     outcome: Outcome,

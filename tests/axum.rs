@@ -137,6 +137,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
+        support::events::on_every_thread();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(log.clone())
             .with_ansi(false)

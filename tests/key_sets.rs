@@ -77,6 +77,7 @@ impl<S: Subscriber> Layer<S> for Capture {
 /// What `read` gives, and the fields of the events, which must be about skipped keys.
 fn with_events<T>(read: impl FnOnce() -> T) -> (T, Vec<Vec<String>>) {
     let capture = Capture::default();
+    support::events::on_every_thread();
     let subscriber = tracing_subscriber::registry().with(capture.clone());
     let result = tracing::subscriber::with_default(subscriber, read);
     let events = std::mem::take(&mut *capture.0.lock().unwrap());

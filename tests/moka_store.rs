@@ -51,6 +51,29 @@ mod shared {
     tower_jwt_auth::store_contract!(open);
 }
 
+/// A mark that was set while the clock was hours ahead says nothing about logins after it was put right.
+#[tokio::test]
+async fn a_clock_that_was_ahead_hides_no_revocation() {
+    let Bench { store, clock } = open().await;
+    let revoke = async |subject: &str| {
+        store.revoke_subject(&SubjectDigest::of(subject), None, &POLICY, &fresh_attempt()).await.unwrap()
+    };
+    clock.advance(HOUR * 2);
+    revoke("somebody").await;
+    clock.step_back(HOUR * 2);
+
+    let began = store.now().await.unwrap();
+    assert_eq!(began, clock.now(), "the time is that of the clock again");
+    revoke("ada").await;
+    let under_way = new_session("ada", began);
+    assert_eq!(store.create(&under_way, &POLICY).await.unwrap(), Creation::RevokedMeanwhile);
+    // In the very millisecond of the revocation.
+    let after = new_session("ada", store.now().await.unwrap());
+    created(store.create(&after, &POLICY).await.unwrap());
+    revoke("ada").await;
+    assert_eq!(record(&store, &after).await, None);
+}
+
 fn digest(session: &NewSession) -> SubjectDigest {
     SubjectDigest::of(&session.subject)
 }

@@ -134,6 +134,7 @@ fn spoiled_keys(seed: &[u8; 32], printed: &Printed, secrets: &mut Secrets) {
 #[tokio::test]
 async fn nothing_that_is_printed_holds_a_secret() {
     let printed = Printed::default();
+    support::events::on_every_thread();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(printed.clone())
         .with_ansi(false)

@@ -73,7 +73,7 @@ async fn connections_are_told_their_limits() {
     assert_eq!(show(&url, "idle_in_transaction_session_timeout").await, "2s");
     let of_ones_own = format!("{url}?application_name=app&options=-c%20lock_timeout%3D1s");
     assert_eq!(show(&of_ones_own, "lock_timeout").await, "1s");
-    assert_eq!(show(&of_ones_own, "statement_timeout").await, "0");
+    assert_eq!(show(&of_ones_own, "statement_timeout").await, "2s", "the others stay");
     assert_eq!(show(&of_ones_own, "application_name").await, "app");
 }
 

@@ -302,6 +302,7 @@ async fn a_server_that_may_drop_sessions_is_warned_of() {
         return;
     }
     let events = Events::default();
+    support::events::on_every_thread();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(events.clone()));
     let warning = "WARN tower_jwt_auth::store eviction_policy \"allkeys-lru\"";
     let redis = Redis::start_with(&["--maxmemory-policy", "allkeys-lru"]);

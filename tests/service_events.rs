@@ -47,6 +47,7 @@ struct Capture(Arc<Mutex<Vec<Seen>>>);
 impl Capture {
     fn start() -> (Self, DefaultGuard) {
         let capture = Self::default();
+        support::events::on_every_thread();
         let subscriber = tracing_subscriber::registry().with(capture.clone());
         let guard = tracing::subscriber::set_default(subscriber);
         (capture, guard)

@@ -17,6 +17,41 @@ use crate::extract::bearer::{BadCredential, bearer, is_bearer, token_of, token_o
 ///
 /// Set the cookie `HttpOnly`, `Secure` and `SameSite`, with a name that begins with `__Host-`: no sibling host can plant
 /// one of that name. Two cookies of the name are a 400.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_jwt_auth::{
+///     AccessGrant, Issuer, JwtAuthLayer, NoClaims, SigningKey, TokenConfig, TokenCookie,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = TokenConfig::builder()
+///     .key(SigningKey::ed25519_seed(&[7; 32])?)
+///     .issuer("https://app.example")
+///     .audience("api")
+///     .build()?;
+/// let service = JwtAuthLayer::new(config.verifier::<NoClaims>())
+///     .add_cookie(TokenCookie::new("__Host-access", "https://app.example")?)?
+///     .layer(service_fn(async |_: Request<()>| {
+///         Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+///     }));
+///
+/// let token = Issuer::new(&config)?.issue(&AccessGrant::new("ada"), &NoClaims {})?;
+/// let post = |origin| {
+///     Request::post("/orders")
+///         .header("cookie", format!("__Host-access={}", token.expose()))
+///         .header("origin", origin)
+///         .body(())
+/// };
+/// assert_eq!(service.clone().oneshot(post("https://app.example")?).await?.status(), 200);
+/// assert_eq!(service.oneshot(post("https://evil.example")?).await?.status(), 403);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct TokenCookie {
     name: String,

@@ -235,8 +235,7 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// It could not be reached, or has no connection free.
     Unavailable,
-    /// It did not answer in time. The operation may still happen. (Where it is sure that it will not, such as after
-    /// waiting for a lock in vain, the kind is `Unavailable`.)
+    /// It did not answer in time, or waited for a lock in vain. The operation may still happen.
     Timeout,
     /// It answered something that is no answer: other software wrote to its data, or an older version did.
     Corrupt,

@@ -201,18 +201,31 @@ impl Default for Marks {
 
 impl Marks {
     fn show(&self, now: Timestamp) -> Timestamp {
-        let after_mark = self.marked.load(Ordering::SeqCst).saturating_add(1);
-        let shown = now.as_unix_millis().max(after_mark);
-        self.shown.fetch_max(shown, Ordering::SeqCst);
+        let (now, marked) = (now.as_unix_millis(), self.marked.load(Ordering::SeqCst));
+        let shown = if is_behind(now, marked) { now } else { now.max(marked.saturating_add(1)) };
+        raise(&self.shown, shown);
         Timestamp::from_unix_millis(shown)
     }
 
     fn mark(&self, now: Timestamp) -> Timestamp {
-        let shown = Timestamp::from_unix_millis(self.shown.load(Ordering::SeqCst));
-        // Further apart than this the clock stepped back, and a time shown before says nothing.
-        let mark = if shown > now && shown.abs_diff(now) <= Duration::from_secs(1) { shown } else { now };
-        self.marked.fetch_max(mark.as_unix_millis(), Ordering::SeqCst);
-        mark
+        let (now, shown) = (now.as_unix_millis(), self.shown.load(Ordering::SeqCst));
+        let mark = if is_behind(now, shown) { now } else { now.max(shown) };
+        raise(&self.marked, mark);
+        Timestamp::from_unix_millis(mark)
+    }
+}
+
+/// Further apart than a second the clock stepped back, and a time of before says nothing.
+fn is_behind(now: i64, before: i64) -> bool {
+    before.saturating_sub(now) > 1_000
+}
+
+/// Never lowers the time, unless the clock stepped back.
+fn raise(time: &AtomicI64, to: i64) {
+    if is_behind(to, time.load(Ordering::SeqCst)) {
+        time.store(to, Ordering::SeqCst);
+    } else {
+        time.fetch_max(to, Ordering::SeqCst);
     }
 }
 

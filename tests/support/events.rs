@@ -24,13 +24,19 @@ struct Line {
     message: String,
 }
 
+/// To be called before a subscriber is set for one thread.
+///
+/// While there is one subscriber, `tracing` asks the thread that meets an event first whether anybody wants it, and keeps
+/// the answer; other tests run on threads that have none. So there are two.
+pub fn on_every_thread() {
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+}
+
 impl Events {
     /// Listens on this thread until the guard is dropped.
     pub fn start() -> (Self, DefaultGuard) {
-        // While there is one subscriber, `tracing` asks the thread that meets an event first whether anybody wants it,
-        // and keeps the answer; other tests run on threads that have none. So there are two.
-        static SECOND: OnceLock<Dispatch> = OnceLock::new();
-        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+        on_every_thread();
         let events = Self::default();
         let subscriber = tracing_subscriber::registry().with(events.clone());
         (events, tracing::subscriber::set_default(subscriber))

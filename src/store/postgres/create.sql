@@ -13,7 +13,8 @@ WITH same AS MATERIALIZED (
 ), evicted AS (
     UPDATE tower_jwt_auth.sessions AS s SET ended_at = $9, ended_row = 0, ended_by = $4
     FROM ranked
-    WHERE s.subject = $1 AND s.session_id = ranked.session_id AND place <= total - $8 + 1
+    -- One that ended since keeps its own end.
+    WHERE s.subject = $1 AND s.session_id = ranked.session_id AND s.ended_at IS NULL AND place <= total - $8 + 1
     RETURNING s.session_id, live, place
 ), made AS (
     INSERT INTO tower_jwt_auth.sessions (

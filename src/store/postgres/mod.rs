@@ -341,9 +341,9 @@ fn pool(url: &str, connections: usize) -> Result<Pool, ConfigError> {
         )
     };
     let mut config = Config::from_str(url).map_err(|_| error())?;
-    if config.get_options().is_none() {
-        config.options(LIMITS);
-    }
+    // The last word counts, so that those of the URL win.
+    let options = config.get_options().map_or_else(|| LIMITS.to_owned(), |own| format!("{LIMITS} {own}"));
+    config.options(options);
     if config.get_application_name().is_none() {
         config.application_name("tower-jwt-auth");
     }

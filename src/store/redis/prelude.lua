@@ -47,6 +47,13 @@ local function keep_for(milliseconds)
   redis.call('PEXPIRE', KEYS[1], ttl, 'GT')
 end
 
+-- Writes, and changes nothing: WAIT waits for what its own connection has written, so one that only found an end made by
+-- another connection would wait for nothing.
+local function touch()
+  local ttl = redis.call('PTTL', KEYS[1])
+  if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
+end
+
 -- Without a session the hash need only outlive its marks.
 local function shorten(now)
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do

@@ -7,15 +7,25 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, Pipeline, RedisError, RedisFuture,
+    RedisResult, ServerErrorKind, Value,
 };
 
 use crate::error::{ConfigError, ConfigErrorKind};
 
 /// Less than the store's, so that a connection that hangs is noticed here, and replaced.
 const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A connection that is given up takes what was not sent along. The system would go on sending for minutes, and a command
+/// that arrives so late, after others of newer connections, undoes what was done meanwhile.
+fn abandoned_at_once() -> TcpSettings {
+    let settings = TcpSettings::default().set_linger_time(Duration::ZERO);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let settings = settings.set_user_timeout(Duration::from_secs(10));
+    settings
+}
 
 /// A connection that is made with the first command, shared by all clones, and made anew after it was lost, after it
 /// did not answer in time (the other end may be gone without a word), and after the server said that it takes no
@@ -82,7 +92,8 @@ impl ReconnectingConnection {
     /// The URL is none.
     pub fn open(url: &str) -> Result<Self, ConfigError> {
         // The error may quote the URL, and with it a password.
-        let client = Client::open(url).map_err(|_| {
+        let server = url.into_connection_info().map(|server| server.set_tcp_settings(abandoned_at_once()));
+        let client = server.and_then(Client::open).map_err(|_| {
             ConfigError::new(
                 ConfigErrorKind::Store,
                 "the URL of Redis must be redis://HOST:PORT/DATABASE, or rediss:// with a TLS feature of `redis`",

@@ -6,6 +6,7 @@ local session = redis.call('HGET', KEYS[1], 's' .. id)
 if not session then
   local ended = redis.call('HGET', KEYS[1], 'e' .. id)
   if not ended then return 0 end
+  touch()
   local at, row, by = struct.unpack(ENDED, ended)
   return (row == 0 and by == attempt and is_recent(at, now)) and 1 or 0
 end

@@ -6,7 +6,10 @@ local before, forget = now, now + memory
 local mark = redis.call('HGET', KEYS[1], 'm')
 if mark then
   local last_before, last_forget, at, by, ended = struct.unpack(MARK, mark)
-  if by == attempt and is_recent(at, now) then return ended end
+  if by == attempt and is_recent(at, now) then
+    touch()
+    return ended
+  end
   -- The clock may have stepped back: a mark never moves to an earlier time.
   before, forget = math.max(before, last_before), math.max(forget, last_forget)
 end

@@ -4,6 +4,7 @@ if not session then
   if ended then
     local at, ended_row, ended_by = struct.unpack(ENDED, ended)
     if ended_row > 0 and ended_by == attempt and is_recent(at, now) then
+      touch()
       return { 10 + ended_row, now, ended:sub(ENDED_END) }
     end
   end
