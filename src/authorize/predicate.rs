@@ -66,7 +66,7 @@ pub(super) fn denied(asked: Asked<'_>, demand: Option<&Arc<Demand>>) -> Rejectio
 }
 
 impl<C: Send + Sync + 'static> sealed::Rule for Predicate<C> {
-    #[allow(private_interfaces)]
+    #[allow(private_interfaces)] // Nobody outside can name the trait.
     fn check(&self, verified: &AnyVerified, asked: Asked<'_>) -> Result<(), Rejection> {
         let verified = asked.with_claims::<C>(verified)?;
         if (self.holds)(&verified) { Ok(()) } else { Err(denied(asked, self.demand.as_ref())) }

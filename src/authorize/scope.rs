@@ -68,7 +68,7 @@ pub(super) fn words<I: IntoIterator<Item: AsRef<str>>>(words: I) -> Result<Box<[
 }
 
 impl sealed::Rule for Scopes {
-    #[allow(private_interfaces)]
+    #[allow(private_interfaces)] // Nobody outside can name the trait.
     fn check(&self, verified: &AnyVerified, asked: Asked<'_>) -> Result<(), Rejection> {
         let mut needed = self.needed.iter().map(|scope| verified.registered().has_scope(scope));
         let is_allowed = if self.any { needed.any(|has| has) } else { needed.all(|has| has) };

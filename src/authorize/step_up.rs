@@ -102,7 +102,7 @@ impl StepUpLayer {
 }
 
 impl sealed::Rule for Authentication {
-    #[allow(private_interfaces)]
+    #[allow(private_interfaces)] // Nobody outside can name the trait.
     fn check(&self, verified: &AnyVerified, asked: Asked<'_>) -> Result<(), Rejection> {
         let registered = verified.registered();
         let is_recent = self.max_age.is_none_or(|max_age| {

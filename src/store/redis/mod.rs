@@ -432,10 +432,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         policy: &SessionPolicy,
         attempt: &Attempt,
     ) -> Result<u64, StoreError> {
+        // By the clock that logins are timed by: in a cluster the subject's node may have another.
+        let before = self.now().await?;
         let except = except.map_or(&b""[..], |id| id.as_bytes());
         let arguments = Packed::default()
             .raw(attempt.as_bytes())
             .double(codec::lifetime(policy.revocation_memory()))
+            .double(codec::double(before))
             .double(self.clock())
             .bytes();
         let ended = self.run_safely(&SCRIPTS.revoke_all, &self.key(subject), &[except, &arguments]).await?;

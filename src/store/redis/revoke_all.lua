@@ -1,8 +1,8 @@
--- Ends all sessions but the one excepted, and marks the time. Gives how many it ended.
+-- Ends all sessions but the one excepted, and marks a time, before which no login counts. Gives how many it ended.
 local except = ARGV[1]
-local attempt, memory, given = struct.unpack('>c16dd', ARGV[2])
+local attempt, memory, before, given = struct.unpack('>c16ddd', ARGV[2])
 local now = clock(given)
-local before, forget = now, now + memory
+local forget = now + memory
 local mark = redis.call('HGET', KEYS[1], 'm')
 if mark then
   local last_before, last_forget, at, by, ended = struct.unpack(MARK, mark)
