@@ -11,14 +11,13 @@ use std::fmt::Debug;
 use std::future::{Ready, pending, ready};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame};
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Empty, Full, Limited, StreamBody};
@@ -34,6 +33,7 @@ use tower_jwt_auth::{
 };
 use tower_test::mock;
 
+use crate::support::frames::{Broke, Frames};
 use crate::support::readiness::OneShotReadiness;
 use crate::support::service::{Answer, Ask, HOLD, Op, PATIENCE, User, World, bare, credentials, post};
 use crate::support::{MINUTE, poll_then_drop};
@@ -202,38 +202,6 @@ async fn a_request_passes_as_it_came_and_its_answer_as_it_went() {
     assert_eq!((came.extensions.len(), came.extensions.get()), (1, Some(&Mark(2))));
     assert_eq!(body.size_hint().exact(), Some(4));
     assert_eq!(text(body).await, "made");
-}
-
-/// Two frames of data and trailers, or an error between them. No `Default`, and an error that is no `Error`.
-#[derive(Debug)]
-struct Frames(Vec<Result<Frame<Bytes>, Broke>>);
-
-#[derive(Debug, PartialEq)]
-struct Broke;
-
-impl Frames {
-    fn new(breaks: bool) -> Self {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", "0".parse().unwrap());
-        let end = if breaks { Err(Broke) } else { Ok(Frame::trailers(trailers)) };
-        Self(vec![end, Ok(Frame::data("b".into())), Ok(Frame::data("a".into()))])
-    }
-}
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Broke;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
-        Poll::Ready(self.0.pop())
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[tokio::test]

@@ -8,18 +8,18 @@ mod support;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::{Body, Frame};
+use http::{Extensions, HeaderValue, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
 use serde::{Deserialize, Serialize};
 use support::ManualClock;
 use support::events::Events;
+use support::frames::{Broke, Frames};
 use support::readiness::OneShotReadiness;
 use support::tokens::{SUBJECT, Signer, as_grpc, bearer, claims, config, request, send};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -132,38 +132,6 @@ async fn neither_the_inner_service_nor_its_error_nor_its_body_needs_a_trait() {
 
 // ── bodies ──
 
-/// Two frames of data and trailers, or an error between them. No `Default`, and an error that is no `Error`.
-#[derive(Debug)]
-struct Frames(Vec<Result<Frame<Bytes>, BodyBroke>>);
-
-#[derive(Debug, PartialEq)]
-struct BodyBroke;
-
-impl Frames {
-    fn new(breaks: bool) -> Self {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let end = if breaks { Err(BodyBroke) } else { Ok(Frame::trailers(trailers)) };
-        Self(vec![end, Ok(Frame::data("b".into())), Ok(Frame::data("a".into()))])
-    }
-}
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = BodyBroke;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroke>>> {
-        Poll::Ready(self.0.pop())
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 #[tokio::test]
 async fn an_inner_body_passes_through_with_trailers_and_errors() {
     for breaks in [false, true] {
@@ -176,7 +144,7 @@ async fn an_inner_body_passes_through_with_trailers_and_errors() {
         }
         match body.frame().await.unwrap() {
             Ok(frame) => assert_eq!(frame.into_trailers().unwrap()["grpc-status"], "0"),
-            Err(error) => assert_eq!((error, breaks), (BodyBroke, true)),
+            Err(error) => assert_eq!((error, breaks), (Broke, true)),
         }
         assert!(body.is_end_stream() && body.frame().await.is_none());
 

@@ -18,6 +18,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use jsonwebtoken::{DecodingKey, Validation, decode};
+use oracles::REGISTERED;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -27,24 +28,6 @@ use support::tokens::{AUDIENCE, ISSUER, LEEWAY, Object, SUBJECT, Signer, ed25519
 use tower_jwt_auth::{Clock, SystemClock, TokenConfig, TokenErrorKind, Verifier};
 
 type AnyClaims = Map<String, Value>;
-
-/// The names that the verifier keeps from the application.
-const REGISTERED: [&str; 14] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "client_id",
-    "scope",
-    "sid",
-    "gen",
-    "auth_time",
-    "acr",
-    "cnf",
-];
 
 /// One key, as we and as `decode` hold it.
 struct Both {

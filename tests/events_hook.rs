@@ -18,15 +18,15 @@ use http::header::USER_AGENT;
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 use tower_jwt_auth::{
-    Attempt, ClientAddress, ClientInfo, Events, Identity, NewSession, OnReuse, SecretDigest, SessionEvent,
-    SessionEventKind, SessionId, SessionPolicy, SessionStore, SubjectDigest, Timestamp,
+    ClientAddress, ClientInfo, Events, Identity, NewSession, OnReuse, SessionEvent, SessionEventKind,
+    SessionId, SessionPolicy, SessionStore, SubjectDigest,
 };
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::support::service::{
     Answer, Ask, Fault, FaultStore, HOLD, Op, PATIENCE, REFRESH_SECRET, RETRY, Renewal, SIGNING_SECRET, User,
-    World, bare, config, credentials, post,
+    World, bare, config, credentials, post, session_with,
 };
 use crate::support::{DAY, SECOND, poll_then_drop};
 
@@ -184,24 +184,17 @@ async fn every_row_of_the_rule_is_told_with_both_devices() {
 
     // A genuine tag over a session of another secret: a holder of the key made it up.
     let forged = World::new().login("ada").await;
-    world.store.inner.create(&session_with(sid(&forged)), &SessionPolicy::default()).await.unwrap();
+    world
+        .store
+        .inner
+        .create(
+            &NewSession { client: device("phone"), ..session_with(sid(&forged)) },
+            &SessionPolicy::default(),
+        )
+        .await
+        .unwrap();
     world.send(refresh(&forged.refresh(), "forger")).await.expect(401);
     step("row 1: another secret", &[about(Mismatch, sid(&forged)).client("forger")]);
-}
-
-fn session_with(session_id: SessionId) -> NewSession {
-    NewSession {
-        subject: "ada".to_owned(),
-        session_id,
-        secret_digest: SecretDigest::from_bytes([7; 32]),
-        authenticated_at: Timestamp::from_unix_seconds(i64::MAX / 2000),
-        attempt: Attempt::from_bytes([7; 16]),
-        scopes: Vec::new(),
-        client_id: None,
-        acr: None,
-        claims: b"{}".to_vec(),
-        client: device("phone"),
-    }
 }
 
 #[tokio::test]

@@ -19,12 +19,11 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use metrics_util::{CompositeKey, MetricKind};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
-    Attempt, ClientInfo, JwtAuthLayer, NewSession, RequireScopeLayer, SecretDigest, SessionEventKind,
-    SessionId, SessionPolicy, SessionStore, Timestamp,
+    JwtAuthLayer, RequireScopeLayer, SessionEventKind, SessionId, SessionPolicy, SessionStore,
 };
 
 use crate::support::service::{
-    Answer, Ask, Fault, NAME, Op, RETRY, Renewal, User, World, bare, credentials, post,
+    Answer, Ask, Fault, NAME, Op, RETRY, Renewal, User, World, bare, credentials, post, session_with,
 };
 use crate::support::{DAY, SECOND};
 
@@ -156,21 +155,6 @@ fn each_event_of_a_session_is_counted_once() {
         assert_eq!(world.auth.sessions().end_all("ada", None).await.unwrap(), 1);
         step("all", &["ended_all"]);
     });
-}
-
-fn session_with(session_id: SessionId) -> NewSession {
-    NewSession {
-        subject: "ada".to_owned(),
-        session_id,
-        secret_digest: SecretDigest::from_bytes([7; 32]),
-        authenticated_at: Timestamp::from_unix_seconds(i64::MAX / 2000),
-        attempt: Attempt::from_bytes([7; 16]),
-        scopes: Vec::new(),
-        client_id: None,
-        acr: None,
-        claims: b"{}".to_vec(),
-        client: ClientInfo::default(),
-    }
 }
 
 /// The hook and the counters know the same names.

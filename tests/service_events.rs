@@ -10,10 +10,7 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 
 use http::Method;
-use tower_jwt_auth::{
-    Attempt, ClientInfo, Identity, NewSession, SecretDigest, SessionId, SessionPolicy, SessionStore,
-    Timestamp,
-};
+use tower_jwt_auth::{Identity, SessionId, SessionPolicy, SessionStore};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Subscriber, span};
@@ -21,7 +18,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::support::service::{
     Answer, Ask, Fault, NAME, Op, PASSWORD, REFRESH_SECRET, RETRY, Renewal, SIGNING_SECRET, User, World,
-    bare, credentials, post,
+    bare, credentials, post, session_with,
 };
 use crate::support::tokens::{base64url, from_base64url};
 use crate::support::{DAY, SECOND};
@@ -242,21 +239,6 @@ async fn every_event_has_its_target_name_level_and_fields() {
 fn due(world: &World, token: &str) -> Ask {
     world.clock.advance(RETRY);
     post("/auth/refresh").cookie(token)
-}
-
-fn session_with(session_id: SessionId) -> NewSession {
-    NewSession {
-        subject: "ada".to_owned(),
-        session_id,
-        secret_digest: SecretDigest::from_bytes([7; 32]),
-        authenticated_at: Timestamp::from_unix_seconds(i64::MAX / 2000),
-        attempt: Attempt::from_bytes([7; 16]),
-        scopes: Vec::new(),
-        client_id: None,
-        acr: None,
-        claims: b"{}".to_vec(),
-        client: ClientInfo::default(),
-    }
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 // `allow-unwrap-in-tests` does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/oracles.rs"]
+mod oracles;
 mod support;
 
 use std::collections::BTreeMap;
@@ -227,22 +229,7 @@ fn claims_that_cannot_be_part_of_a_token_are_refused_at_signing() {
             text,
         );
     }
-    for name in [
-        "iss",
-        "sub",
-        "aud",
-        "exp",
-        "nbf",
-        "iat",
-        "jti",
-        "client_id",
-        "scope",
-        "sid",
-        "gen",
-        "auth_time",
-        "acr",
-        "cnf",
-    ] {
+    for name in oracles::REGISTERED {
         let claims = AnyClaims::from([("a".into(), json!(1)), (name.into(), json!("x"))]);
         assert_refused(issue(&config, &full_grant(), &claims), TokenErrorKind::UnsuitableClaims, name);
     }

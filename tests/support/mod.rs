@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod events;
+pub mod frames;
 pub mod readiness;
 #[cfg(feature = "moka")]
 pub mod service;

@@ -79,7 +79,8 @@ pub struct Expected<'a> {
     pub lifetime: i64,
 }
 
-const REGISTERED: [&str; 14] = [
+/// The names that the verifier keeps from the application.
+pub const REGISTERED: [&str; 14] = [
     "iss",
     "sub",
     "aud",

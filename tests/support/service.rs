@@ -12,8 +12,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    AuthService, AuthServiceBuilder, Authenticator, AuthnError, ClientInfo, Clock, Identity, Record,
-    RefreshKeys, Retry, SessionInfo, SessionPolicy, SessionStore, SigningKey, SubjectDigest, TokenConfig,
+    Attempt, AuthService, AuthServiceBuilder, Authenticator, AuthnError, ClientInfo, Clock, Identity,
+    NewSession, Record, RefreshKeys, Retry, SecretDigest, SessionId, SessionInfo, SessionPolicy,
+    SessionStore, SigningKey, SubjectDigest, Timestamp, TokenConfig,
 };
 
 pub use self::exchange::{Answer, Ask, SetCookie, bare, credentials, post};
@@ -258,5 +259,21 @@ impl World {
 
     pub fn seconds(&self) -> u64 {
         self.clock.now().as_unix_seconds().unsigned_abs()
+    }
+}
+
+/// A session of Ada's under an id that a token of hers bears, with another secret.
+pub fn session_with(session_id: SessionId) -> NewSession {
+    NewSession {
+        subject: "ada".to_owned(),
+        session_id,
+        secret_digest: SecretDigest::from_bytes([7; 32]),
+        authenticated_at: Timestamp::from_unix_seconds(i64::MAX / 2000),
+        attempt: Attempt::from_bytes([7; 16]),
+        scopes: Vec::new(),
+        client_id: None,
+        acr: None,
+        claims: b"{}".to_vec(),
+        client: ClientInfo::default(),
     }
 }
