@@ -1,11 +1,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //! Bearer tokens and sessions for any tower stack: hyper, axum, tonic.
 //!
-//! Two parts that fit together:
+//! Parts that fit together:
 //!
 //! - [`JwtAuthLayer`] validates the access token of each request and puts its claims into the request's extensions, and
 //!   the layers of [`authorize`] ask more of it;
-//! - [`AuthService`] logs users in, refreshes their tokens with rotation, and logs them out.
+//! - [`AuthService`] logs users in, refreshes their tokens with rotation, and logs them out;
+//! - [`SessionLayer`] sends the access token with outgoing requests, and its [`Session`] keeps it fresh.
 //!
 //! Access tokens are JWTs of 15 minutes (RFC 9068), checked without I/O. The refresh token travels in an `HttpOnly`
 //! cookie, is good once, and its session lives for 7 days without use and 30 at most. A stolen one is found out when
@@ -77,6 +78,8 @@
 //! | `redis` | | `RedisStore`, sessions on Redis for any number of nodes |
 //! | `postgres` | | `PostgresStore`, sessions on PostgreSQL for any number of nodes |
 //! | `axum` | | [`Verified`], `Option<Verified>` and [`ClientInfo`] as extractors of axum 0.8, [`Rejection`], [`Granted`] and [`SessionError`] as answers |
+//! | `client` | | [`client`]: a session for outgoing requests of any tower client |
+//! | `reqwest` | | `client`, and reqwest's client as a service for it |
 //! | `metrics` | | counters through the crate `metrics`, see [below](#metrics) |
 //! | `test-util` | | `test_util`: for tests, an issuer of good and bad tokens, a clock to be set by hand, a store that fails on demand, the contract of session stores, and a [guide](test_util::guide) |
 //!
@@ -107,6 +110,10 @@
 //! | | `retried` | warn | `what`, `error` |
 //! | | `unavailable`, `fault` | error | `what`, `error` |
 //! | | `hook_panicked` | error | `event` |
+//! | `tower_jwt_auth::client` | `signed_in`, `signed_out`, `expired` | info | |
+//! | | `refreshed` | debug | |
+//! | | `refresh_failed` | warn, or error for an answer that is not a session service's | `error` |
+//! | | `storage_failed` | error | `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `purged` | debug | `sessions` |
@@ -132,6 +139,9 @@ pub mod authorize;
 #[cfg(feature = "axum")]
 mod axum;
 pub mod bearer;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod client;
 mod clock;
 mod context;
 mod cookie;
@@ -157,6 +167,12 @@ pub use authorize::{
 };
 #[doc(no_inline)]
 pub use bearer::{JwtAuth, JwtAuthLayer};
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+#[doc(no_inline)]
+pub use client::{
+    ClientError, ClientErrorKind, MemoryStorage, Session, SessionLayer, SessionService, TokenStorage, Tokens,
+};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{AuthContext, Outcome};
 pub use cookie::{CookiePolicy, SameSite};

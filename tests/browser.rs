@@ -1,8 +1,8 @@
 //! The demo, driven in a real browser.
 //!
 //! Starts the built example `demo`, and `tls`, on a free port and lets `tests/browser/demo.mjs` sign in, reload,
-//! refresh from two tabs and sign out in headless Chromium. Cookie flags, what a page's script can
-//! read, and whether a page fits a phone are facts only a browser can tell.
+//! refresh from two tabs, revoke, replay a stolen token and sign out in headless Chromium. Cookie flags, what a
+//! page's script can read, and whether a page fits a phone are facts only a browser can tell.
 //!
 //! Needs Node.js 20, Chromium and playwright-core. Where one is missing the test says so and passes;
 //! with `REQUIRE_PARTS=1` it fails instead. `scripts/test.sh` installs all three.
@@ -33,7 +33,8 @@ fn works_in_a_browser(example: &str) {
         Ok(parts) => parts,
         Err(missing) => return skip(&missing),
     };
-    let demo = Program::start(&parts.demo, &[]);
+    // Short windows, so that a rotation and a theft can be waited for: tokens are held for 4 seconds.
+    let demo = Program::start(&parts.demo, &[("RETRY_WINDOW_MS", "6000")]);
 
     let status = Command::new(&parts.node)
         .arg(&parts.script)

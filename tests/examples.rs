@@ -90,7 +90,7 @@ async fn the_demo_serves_what_it_says() {
     );
     let body = json_of(&granted);
     assert_eq!(body["token_type"], "Bearer");
-    assert_eq!(body["expires_in"], 900);
+    assert_eq!(body["expires_in"], 60);
     assert_eq!(body["user"], json!({"email": "ada@example.com", "role": "admin"}));
 
     let answer = json_of(&me(&demo, &granted).await);
@@ -100,6 +100,66 @@ async fn the_demo_serves_what_it_says() {
 
     let bob = login(&demo, r#"{"email":"bob@example.com","password":"battery staple"}"#).await;
     assert_eq!(json_of(&bob)["user"]["role"], "user");
+}
+
+#[tokio::test]
+async fn the_demo_shows_each_user_the_own_time_line_and_stolen_tokens_but_no_token() {
+    let Ok(demo) = built("demo") else { return skip("the example demo is not built") };
+    let demo = Program::start(&demo, &[("RETRY_WINDOW_MS", "0")]);
+    let ada = login(&demo, ADA).await;
+    let bob = login(&demo, r#"{"email":"bob@example.com","password":"battery staple"}"#).await;
+    let (first, second) = (cookie(&ada), cookie(&refresh(&demo, &cookie(&ada)).await));
+    let bearer =
+        |login: &Response<Bytes>| format!("Bearer {}", json_of(login)["access_token"].as_str().unwrap());
+    let (ada, bob) = (bearer(&ada), bearer(&bob));
+    let get = async |path: &str, bearer: &str| {
+        json_of(&send(&demo, Method::GET, path, &[("authorization", bearer)], "").await)
+    };
+    let kinds = |line: &Value| -> Vec<String> {
+        let entries = line["entries"].as_array().unwrap();
+        entries
+            .iter()
+            .map(|entry| format!("{} {}", entry["kind"].as_str().unwrap(), entry["generation"]))
+            .collect()
+    };
+
+    let line = get("/api/timeline", &ada).await;
+    assert_eq!(kinds(&line), ["opened 0", "rotated 1"]);
+    assert_eq!(kinds(&get("/api/timeline?after=1", &ada).await), ["rotated 1"]);
+    assert_eq!(
+        kinds(&get("/api/timeline?after=1000", &ada).await),
+        ["opened 0", "rotated 1"],
+        "after a restart"
+    );
+    assert_eq!(kinds(&get("/api/timeline", &bob).await), ["opened 0"]);
+    let stolen = get("/api/stolen", &ada).await;
+    let fates: Vec<_> =
+        stolen["tokens"].as_array().unwrap().iter().map(|token| token["fate"].as_str().unwrap()).collect();
+    assert_eq!(fates, ["rotated", "superseded"]);
+
+    let replay = async |bearer: &str, generation: u32| {
+        let headers = [("authorization", bearer), ("content-type", "application/json")];
+        let body = json!({ "generation": generation }).to_string();
+        send(&demo, Method::POST, "/api/stolen/replay", &headers, &body).await
+    };
+    for (path, method) in
+        [("/api/timeline", Method::GET), ("/api/stolen", Method::GET), ("/api/stolen/replay", Method::POST)]
+    {
+        let refused = send(&demo, method, path, &[("cookie", &second)], "").await;
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(replay(&bob, 1).await.status(), StatusCode::NOT_FOUND, "another's token");
+    let replayed = replay(&ada, 0).await;
+    let told = json_of(&replayed);
+    assert_eq!((&told["status"], &told["outcome"]), (&json!(401), &json!("superseded")));
+    assert!(replayed.headers().get(SET_COOKIE).is_none());
+    assert_eq!(json_of(&replay(&ada, 0).await)["outcome"], "unknown");
+    assert_eq!(refresh(&demo, &second).await.status(), StatusCode::UNAUTHORIZED);
+
+    let told = format!("{line}{stolen}{told}");
+    for cookie in [first, second] {
+        assert!(!told.contains(cookie.split_once('=').unwrap().1));
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,383 @@
+//! [`Session`]: login, logout, and what is known of the user.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Body;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+use tower_service::Service;
+
+use crate::client::BoxError;
+use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::event::{Event, Events};
+use crate::client::flight::Force;
+use crate::client::origin::{Origin, Origins};
+use crate::client::schedule::GIVE_UP;
+use crate::client::state::{Held, Shared, run};
+use crate::client::tokens::{DynStorage, TokenStorage, Tokens};
+use crate::client::transport::Transport;
+use crate::client::wire::{self, Carrier, Endpoint};
+use crate::clock::{Clock, SystemClock};
+use crate::cookie::CookiePolicy;
+use crate::error::{ConfigError, ConfigErrorKind};
+
+/// A login may hash a password, on purpose slowly.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// One session with a server's [`AuthService`](crate::AuthService), for any number of clients; see the
+/// [module](crate::client). Cheap to clone: all clones are the same session.
+///
+/// Its own requests go through the transport that it was built with, never through a wrapped service: a refresh that
+/// waited for a place under the concurrency limit of those who wait for it would wait for ever.
+#[derive(Clone)]
+pub struct Session {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Session {
+    /// A session at the service whose mount point is `base`, such as `https://app.example/auth`, with the refresh token
+    /// in bodies, which the service must deliver there (`Delivery::Body` or `Delivery::Both`).
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionBuilder::build`].
+    pub fn new<T, B, R>(base: &str, storage: impl TokenStorage, transport: T) -> Result<Self, ConfigError>
+    where
+        T: Service<http::Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        T::Error: Into<BoxError>,
+        T::Future: Send,
+        B: From<Bytes> + Send + 'static,
+        R: Body + Send,
+        R::Data: Send,
+        R::Error: Into<BoxError>,
+    {
+        Self::builder(base, storage, transport).build()
+    }
+
+    /// As [`new`](Self::new), with settings.
+    pub fn builder<T, B, R>(base: &str, storage: impl TokenStorage, transport: T) -> SessionBuilder
+    where
+        T: Service<http::Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        T::Error: Into<BoxError>,
+        T::Future: Send,
+        B: From<Bytes> + Send + 'static,
+        R: Body + Send,
+        R::Data: Send,
+        R::Error: Into<BoxError>,
+    {
+        SessionBuilder {
+            base: base.to_owned(),
+            transport: Transport::new(transport),
+            storage: Box::new(storage),
+            clock: Box::new(SystemClock),
+            carrier: Carrier::Body,
+            user_agent: None,
+            origins: Vec::new(),
+        }
+    }
+
+    /// Opens a session with these credentials, which must serialize to a JSON object. One that was held is ended on the
+    /// server after the new one is there.
+    ///
+    /// Goes on to its end if the caller goes away.
+    ///
+    /// # Errors
+    ///
+    /// [`Credentials`](ClientErrorKind::Credentials) if they are wrong; else as the kinds say. The old session, if there
+    /// was one, is then still held.
+    pub async fn login<L: Serialize + ?Sized>(&self, credentials: &L) -> Result<(), ClientError> {
+        // The serializer's own error may quote a value.
+        let credentials = serde_json::to_value(credentials).map_err(|_| {
+            ClientError::new(ClientErrorKind::Credentials, "the credentials cannot be written as JSON")
+        })?;
+        let shared = Arc::clone(&self.shared);
+        run(async move { login(&shared, credentials).await }).await
+    }
+
+    /// Ends the session on the server, then forgets the tokens. Without a session nothing is done.
+    ///
+    /// Goes on to its end if the caller goes away.
+    ///
+    /// # Errors
+    ///
+    /// If the server could not end it: the session is then still held.
+    pub async fn logout(&self) -> Result<(), ClientError> {
+        let shared = Arc::clone(&self.shared);
+        run(async move { logout(&shared, Whose::This).await }).await
+    }
+
+    /// Ends all sessions of the user, this one included. See [`logout`](Self::logout).
+    ///
+    /// # Errors
+    ///
+    /// As [`logout`](Self::logout), and [`SignedOut`](ClientErrorKind::SignedOut) if there is no session to do it with.
+    pub async fn logout_everywhere(&self) -> Result<(), ClientError> {
+        let shared = Arc::clone(&self.shared);
+        run(async move { logout(&shared, Whose::All).await }).await
+    }
+
+    /// Ends all other sessions of the user.
+    ///
+    /// # Errors
+    ///
+    /// As [`logout_everywhere`](Self::logout_everywhere).
+    pub async fn logout_others(&self) -> Result<(), ClientError> {
+        let shared = Arc::clone(&self.shared);
+        run(async move { logout(&shared, Whose::Others).await }).await
+    }
+
+    /// Refreshes now, or waits for the refresh under way.
+    ///
+    /// # Errors
+    ///
+    /// [`SignedOut`](ClientErrorKind::SignedOut) if there is no session (any more); else the session is kept.
+    pub async fn refresh(&self) -> Result<(), ClientError> {
+        self.shared.load().await?;
+        let held = self.shared.held().ok_or_else(ClientError::signed_out)?;
+        self.shared.refresh(Some(&held), Force::Yes).await
+    }
+
+    /// The header `Authorization` for a request that no layer makes, such as the opening of a WebSocket. Refreshes first
+    /// if it must. The value is marked sensitive; whoever gets it can act for the user until it expires.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh).
+    pub async fn authorization(&self) -> Result<HeaderValue, ClientError> {
+        Ok(self.shared.access().await?.authorization.clone())
+    }
+
+    /// Whether there is a session, as far as is known here. Asks the storage the first time, never the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Storage`](ClientErrorKind::Storage).
+    pub async fn is_signed_in(&self) -> Result<bool, ClientError> {
+        self.shared.load().await?;
+        Ok(self.shared.held().is_some())
+    }
+
+    /// The claims that the server sent with the last tokens; `None` without a session, or if they are no `U`.
+    pub fn user<U: DeserializeOwned>(&self) -> Option<U> {
+        let held = self.shared.held()?;
+        serde_json::from_str(held.tokens.user_json()?).ok()
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        Events::new(self.shared.events.subscribe())
+    }
+
+    /// Refreshes whenever it is time, also when no request is made: to be spawned, or polled beside other work, by those
+    /// whose session must not lapse in idle days or who show its state. Without it a refresh waits for the first request
+    /// that comes when it is due.
+    ///
+    /// Ends when the last clone of the session is dropped.
+    pub fn keep_alive(&self) -> impl Future<Output = ()> + Send + use<> {
+        const LOOK_AGAIN: Duration = Duration::from_secs(30);
+        let weak = Arc::downgrade(&self.shared);
+        async move {
+            while let Some(shared) = weak.upgrade() {
+                // An error is told as an event, and tried again.
+                let _ = shared.load().await;
+                let wait = match shared.held() {
+                    Some(held) => {
+                        let wait = held.due_in(shared.now());
+                        if wait.is_zero() {
+                            // Starts the refresh, unless it has just failed.
+                            let _ = shared.refresh(Some(&held), Force::No).await;
+                            Duration::from_secs(1)
+                        } else {
+                            wait
+                        }
+                    }
+                    None => LOOK_AGAIN,
+                };
+                drop(shared);
+                // A machine that slept, a clock that was set, a login: all are seen in time.
+                sleep(wait.min(LOOK_AGAIN)).await;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("origin", &self.shared.endpoint.origin()).finish_non_exhaustive()
+    }
+}
+
+async fn login(shared: &Arc<Shared>, credentials: serde_json::Value) -> Result<(), ClientError> {
+    let _door = shared.door.lock().await;
+    // What was held is ended afterwards, if it can be read.
+    let _ = shared.load().await;
+    let old = shared.held();
+    let request = shared.endpoint.login(credentials, old.as_ref().map(|held| &held.tokens));
+    let (answer, sent) = shared.exchange(request, LOGIN_PATIENCE).await?;
+    match answer.status() {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED => {
+            let error = ClientError::new(ClientErrorKind::Credentials, "the server refused the credentials");
+            return Err(error.with_status(answer.status()));
+        }
+        _ => return Err(wire::failure(&answer)),
+    }
+    let tokens = shared.endpoint.tokens(&answer, None, sent)?;
+    change(shared, Some(tokens), Event::SignedIn).await;
+    // With a cookie the server has done it.
+    if let (Some(old), Carrier::Body) = (old, &shared.endpoint.carrier) {
+        let shared = Arc::clone(shared);
+        // It would lapse by itself: whether this succeeds is nobody's concern.
+        tokio::spawn(
+            async move { shared.exchange(shared.endpoint.logout(&old.tokens), GIVE_UP).await.is_ok() },
+        );
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    This,
+    All,
+    Others,
+}
+
+async fn logout(shared: &Arc<Shared>, whose: Whose) -> Result<(), ClientError> {
+    let _door = shared.door.lock().await;
+    shared.load().await?;
+    let request = match whose {
+        Whose::This => {
+            let Some(held) = shared.held() else { return Ok(()) };
+            shared.endpoint.logout(&held.tokens)
+        }
+        Whose::All => shared.endpoint.logout_many("/logout/all", authorization(shared).await?),
+        Whose::Others => shared.endpoint.logout_many("/logout/others", authorization(shared).await?),
+    };
+    let _leaving = (whose != Whose::Others).then(|| Leaving::new(shared));
+    let (answer, _) = shared.exchange(request, GIVE_UP).await?;
+    if !answer.status().is_success() {
+        return Err(wire::failure(&answer));
+    }
+    if whose != Whose::Others {
+        change(shared, None, Event::SignedOut).await;
+    }
+    Ok(())
+}
+
+async fn authorization(shared: &Arc<Shared>) -> Result<HeaderValue, ClientError> {
+    shared.access().await.map(|held: Arc<Held>| held.authorization.clone())
+}
+
+/// A login or a logout: whatever was under way changes nothing any more.
+async fn change(shared: &Arc<Shared>, tokens: Option<Tokens>, event: Event) {
+    let _writing = shared.writer.lock().await;
+    let epoch = {
+        let mut state = shared.state();
+        state.epoch += 1;
+        state.epoch
+    };
+    shared.put(tokens, epoch).await;
+    shared.tell(event);
+}
+
+/// While it lives, a logout is under way.
+struct Leaving<'a>(&'a Shared);
+
+impl<'a> Leaving<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.state().leaving = true;
+        Self(shared)
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.state().leaving = false;
+    }
+}
+
+/// Settings of a [`Session`].
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct SessionBuilder {
+    base: String,
+    transport: Transport,
+    storage: Box<dyn DynStorage>,
+    clock: Box<dyn Clock>,
+    carrier: Carrier,
+    user_agent: Option<String>,
+    origins: Vec<(String, bool)>,
+}
+
+impl SessionBuilder {
+    /// An origin besides the session service's own whose requests are sent the access token: `https://host[:port]`, or
+    /// http on this machine. Compared exactly; a redirect to anywhere else goes without.
+    pub fn add_origin(mut self, origin: &str) -> Self {
+        self.origins.push((origin.to_owned(), false));
+        self
+    }
+
+    /// As [`add_origin`](Self::add_origin), also for http on another machine, and needed if the session service itself is
+    /// there: everyone on the way can read the tokens.
+    pub fn insecure_add_origin(mut self, origin: &str) -> Self {
+        self.origins.push((origin.to_owned(), true));
+        self
+    }
+
+    /// Keeps the refresh token as a browser does, for a service with `Delivery::Cookie`: the cookie of this policy's
+    /// name.
+    pub fn with_cookie(mut self, cookie: &CookiePolicy) -> Self {
+        self.carrier = Carrier::Cookie(cookie.name());
+        self
+    }
+
+    /// What the session list of the user calls this client.
+    pub fn with_user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// Replaces the system's clock, for tests.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// A base that is no URL, or not https and not on this machine; an origin of another form; a user agent that cannot
+    /// stand in a header.
+    pub fn build(self) -> Result<Session, ConfigError> {
+        let mut endpoint = Endpoint::new(&self.base)?;
+        endpoint.carrier = self.carrier;
+        endpoint.user_agent = match self.user_agent.map(HeaderValue::try_from) {
+            Some(Ok(agent)) => Some(agent),
+            Some(Err(error)) => {
+                let message = "the user agent cannot stand in a header: use printable ASCII";
+                return Err(ConfigError::new(ConfigErrorKind::Limit, message).with_source(error));
+            }
+            None => None,
+        };
+        let added = self.origins.iter().map(|(origin, insecure)| Origin::parse(origin, *insecure));
+        let mut origins = added.collect::<Result<Vec<_>, _>>()?;
+        let own = Origin::parse(endpoint.origin(), true)?;
+        if !origins.contains(&own) {
+            // Without a word of the user it must be safe.
+            origins.push(Origin::parse(endpoint.origin(), false)?);
+        }
+        let shared = Shared::new(endpoint, (own, Origins(origins)), self.transport, self.storage, self.clock);
+        Ok(Session { shared: Arc::new(shared) })
+    }
+}
+
+impl fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionBuilder").field("base", &self.base).finish_non_exhaustive()
+    }
+}

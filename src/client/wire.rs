@@ -1,0 +1,426 @@
+//! Requests to the session service, and what its answers mean.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use cookie::Cookie;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::schedule;
+use crate::client::tokens::Tokens;
+use crate::clock::Timestamp;
+use crate::error::{ConfigError, ConfigErrorKind};
+use crate::url;
+
+const SESSION_REQUEST: HeaderName = HeaderName::from_static("x-session-request");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// How the refresh token travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// In the bodies of requests and answers.
+    Body,
+    /// In the cookie of this name.
+    Cookie(String),
+}
+
+/// The session service's address, and how it is spoken to.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// Without a slash at its end.
+    base: String,
+    pub(super) carrier: Carrier,
+    pub(super) user_agent: Option<HeaderValue>,
+}
+
+impl Endpoint {
+    pub(super) fn new(base: &str) -> Result<Self, ConfigError> {
+        let form =
+            "the base must be the URL of a session service's mount point, such as https://app.example/auth";
+        let bad = || ConfigError::new(ConfigErrorKind::Path, form);
+        let (_, _, path) = url::split(base).ok_or_else(bad)?;
+        let base = base.strip_suffix('/').unwrap_or(base);
+        if path.contains(['?', '#']) || format!("{base}/refresh").parse::<Uri>().is_err() {
+            return Err(bad());
+        }
+        Ok(Self { base: base.to_owned(), carrier: Carrier::Body, user_agent: None })
+    }
+
+    /// `scheme://host[:port]`.
+    pub(super) fn origin(&self) -> &str {
+        let after_scheme = self.base.find("://").map_or(0, |at| at + 3);
+        let end = self.base[after_scheme..].find('/').map_or(self.base.len(), |at| after_scheme + at);
+        &self.base[..end]
+    }
+
+    /// Whether a request is one of those that the session makes itself: they carry no access token.
+    pub(super) fn is_own(&self, uri: &Uri) -> bool {
+        let base = &self.base.as_bytes()[self.origin().len()..];
+        let path = uri.path().as_bytes().strip_prefix(base);
+        matches!(path, Some(b"/login" | b"/refresh" | b"/logout" | b"/revoke"))
+    }
+
+    pub(super) fn login(&self, credentials: Value, held: Option<&Tokens>) -> Request<Bytes> {
+        match self.carrier {
+            Carrier::Body => {
+                let mut body = match credentials {
+                    Value::Object(body) => body,
+                    // No service takes it; its answer says so.
+                    other => Map::from_iter([("credentials".to_owned(), other)]),
+                };
+                body.insert("delivery".to_owned(), "body".into());
+                self.post("/login", Some(&Value::Object(body)))
+            }
+            Carrier::Cookie(_) => self.with_cookie(self.post("/login", Some(&credentials)), held),
+        }
+    }
+
+    pub(super) fn refresh(&self, held: &Tokens) -> Request<Bytes> {
+        self.with_token("/refresh", held)
+    }
+
+    pub(super) fn logout(&self, held: &Tokens) -> Request<Bytes> {
+        self.with_token("/logout", held)
+    }
+
+    /// Ends all sessions of the user, or all others: authorized by the access token.
+    pub(super) fn logout_many(&self, path: &str, authorization: HeaderValue) -> Request<Bytes> {
+        let mut request = self.post(path, None);
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+        request
+    }
+
+    fn with_token(&self, path: &str, held: &Tokens) -> Request<Bytes> {
+        match self.carrier {
+            Carrier::Body => self.post(path, Some(&json!({ "refresh_token": held.expose_refresh_token() }))),
+            Carrier::Cookie(_) => self.with_cookie(self.post(path, None), Some(held)),
+        }
+    }
+
+    fn with_cookie(&self, mut request: Request<Bytes>, held: Option<&Tokens>) -> Request<Bytes> {
+        if let (Carrier::Cookie(name), Some(held)) = (&self.carrier, held)
+            && let Ok(mut value) = HeaderValue::try_from(format!("{name}={}", held.expose_refresh_token()))
+        {
+            value.set_sensitive(true);
+            request.headers_mut().insert(COOKIE, value);
+        }
+        request
+    }
+
+    fn post(&self, path: &str, body: Option<&Value>) -> Request<Bytes> {
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        let has_body = body.is_some();
+        let mut request = Request::new(body.unwrap_or_default());
+        *request.method_mut() = Method::POST;
+        // It was parsed when the session was built.
+        *request.uri_mut() = format!("{}{path}", self.base).parse().unwrap_or_default();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, JSON);
+        // What a client sends that is no browser: the service's cross-site check asks for it.
+        headers.insert(SESSION_REQUEST, HeaderValue::from_static("1"));
+        if has_body {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        if let Some(agent) = &self.user_agent {
+            headers.insert(USER_AGENT, agent.clone());
+        }
+        request
+    }
+
+    /// The tokens of an answer to a login, or to a refresh of `held`. `sent` is when the request left, by the server's
+    /// clock: the access token's life is counted from there, so that it never seems longer than it is.
+    pub(super) fn tokens(
+        &self,
+        answer: &Response<Bytes>,
+        held: Option<&Tokens>,
+        sent: Timestamp,
+    ) -> Result<Tokens, ClientError> {
+        #[derive(Deserialize)]
+        struct Granted {
+            access_token: String,
+            token_type: String,
+            expires_in: u64,
+            refresh_token: Option<String>,
+            user: Option<Box<RawValue>>,
+        }
+        let unexpected =
+            |detail| ClientError::new(ClientErrorKind::Unexpected, detail).with_status(answer.status());
+        // The parser's own error may quote a token.
+        let granted: Granted = serde_json::from_slice(answer.body())
+            .map_err(|_| unexpected("the answer does not hold the tokens of RFC 6749, section 5.1"))?;
+        if !granted.token_type.eq_ignore_ascii_case("Bearer") || granted.expires_in == 0 {
+            return Err(unexpected("the access token is no bearer token with a life"));
+        }
+        if bearer(&granted.access_token).is_none() {
+            return Err(unexpected("the access token cannot stand in a header"));
+        }
+        let refresh = match &self.carrier {
+            Carrier::Body => granted.refresh_token.ok_or_else(|| {
+                unexpected(
+                    "no refresh token in the body: the service needs `Delivery::Body` or `Delivery::Both`, or the \
+                     session `with_cookie`",
+                )
+            })?,
+            Carrier::Cookie(name) => set_cookie(name, answer.headers())
+                .or_else(|| Some(held?.expose_refresh_token().to_owned()))
+                .ok_or_else(|| unexpected("the answer sets no refresh cookie of the name that is expected"))?,
+        };
+        let lifetime = Duration::from_secs(granted.expires_in).min(schedule::LONGEST);
+        let user = granted.user.map(|user| Arc::from(user.get()));
+        Ok(Tokens::new(granted.access_token, refresh, sent.saturating_add(lifetime), lifetime)
+            .with_user(user))
+    }
+}
+
+/// The header of an access token, if it can stand in one.
+pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
+    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut value = is_token.then(|| HeaderValue::try_from(format!("Bearer {token}")).ok()).flatten()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The value that the last `Set-Cookie` of this name gives it.
+fn set_cookie(name: &str, headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = values.filter_map(|value| Cookie::parse(value).ok());
+    let value = cookies.rfind(|cookie| cookie.name() == name)?.value().to_owned();
+    (!value.is_empty()).then_some(value)
+}
+
+/// What an answer to a refresh means.
+pub(super) enum Meaning {
+    Granted,
+    /// The session has ended: the one answer that ends it here, too.
+    Ended,
+    /// The server did not answer it; another try may.
+    Failed(ClientError),
+}
+
+pub(super) fn meaning(answer: &Response<Bytes>) -> Meaning {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    let status = answer.status();
+    match status {
+        StatusCode::OK => Meaning::Granted,
+        // 400 is the answer of RFC 6749, section 5.2. A 401 of something in between says nothing of the session.
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED
+            if serde_json::from_slice::<Refusal>(answer.body())
+                .is_ok_and(|refusal| refusal.error == "invalid_grant") =>
+        {
+            Meaning::Ended
+        }
+        _ => Meaning::Failed(failure(answer)),
+    }
+}
+
+/// The error of an answer that is no success.
+pub(super) fn failure(answer: &Response<Bytes>) -> ClientError {
+    let status = answer.status();
+    let error = if status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+    {
+        ClientError::unavailable("the server cannot answer now")
+    } else {
+        ClientError::new(ClientErrorKind::Unexpected, "the server gave an answer that is not expected")
+    };
+    error.with_status(status).with_retry_after(retry_after(answer.headers()))
+}
+
+/// In seconds (RFC 9110, section 10.2.3), five minutes at most.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+/// How far the server's clock is ahead of this one, in milliseconds; negative if it is behind. The server's is in whole
+/// seconds: a difference that they explain is none.
+pub(super) fn skew(headers: &HeaderMap, sent: Timestamp, received: Timestamp) -> Option<i64> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let date = i64::try_from(date.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis()).ok()?;
+    let (sent, received) = (sent.as_unix_millis(), received.as_unix_millis());
+    if date.saturating_add(1000) >= sent && date <= received {
+        return Some(0);
+    }
+    let middle = sent.midpoint(received);
+    Some(date.saturating_add(500).saturating_sub(middle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Response<Bytes> {
+        Response::builder().status(status).body(Bytes::from(body.to_owned())).unwrap()
+    }
+
+    fn held() -> Tokens {
+        Tokens::new("old", "kept", Timestamp::from_unix_millis(0), Duration::from_secs(1))
+    }
+
+    #[test]
+    fn bases() {
+        for (base, origin) in [
+            ("https://app.example/auth", Some("https://app.example")),
+            ("https://app.example/auth/", Some("https://app.example")),
+            ("https://app.example", Some("https://app.example")),
+            ("http://localhost:3000/a/b", Some("http://localhost:3000")),
+            ("https://app.example/auth?x", None),
+            ("https://app.example/auth#x", None),
+            ("https://user@app.example/auth", None),
+            ("app.example/auth", None),
+            ("/auth", None),
+            ("", None),
+        ] {
+            let endpoint = Endpoint::new(base).ok();
+            assert_eq!(endpoint.as_ref().map(Endpoint::origin), origin, "{base}");
+        }
+    }
+
+    #[test]
+    fn own_requests() {
+        let endpoint = Endpoint::new("https://app.example/auth/").unwrap();
+        for (uri, expected) in [
+            ("https://app.example/auth/refresh", true),
+            ("https://app.example/auth/login?x", true),
+            ("https://app.example/auth/logout", true),
+            ("https://app.example/auth/logout/all", false),
+            ("https://app.example/auth/sessions", false),
+            ("https://app.example/refresh", false),
+        ] {
+            assert_eq!(endpoint.is_own(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn only_a_definite_refusal_ends_a_session() {
+        let invalid_grant = r#"{"error":"invalid_grant","error_description":"x"}"#;
+        for (status, body, expected) in [
+            (200, "", "granted"),
+            (401, invalid_grant, "ended"),
+            (400, invalid_grant, "ended"),
+            (401, r#"{"error":"other"}"#, "unexpected"),
+            (401, "", "unexpected"),
+            (401, "<html>log in to the proxy</html>", "unexpected"),
+            (403, invalid_grant, "unexpected"),
+            (404, invalid_grant, "unexpected"),
+            (204, "", "unexpected"),
+            (302, "", "unexpected"),
+            (408, "", "unavailable"),
+            (429, invalid_grant, "unavailable"),
+            (500, invalid_grant, "unavailable"),
+            (502, "", "unavailable"),
+            (503, "", "unavailable"),
+            (504, "", "unavailable"),
+        ] {
+            let meaning = match meaning(&answer(status, body)) {
+                Meaning::Granted => "granted",
+                Meaning::Ended => "ended",
+                Meaning::Failed(error) if error.kind() == ClientErrorKind::Unavailable => "unavailable",
+                Meaning::Failed(_) => "unexpected",
+            };
+            assert_eq!(meaning, expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn answers_that_hold_no_tokens() {
+        let endpoint = Endpoint::new("https://app.example/auth").unwrap();
+        let good = r#"{"access_token":"a","token_type":"bearer","expires_in":900,"refresh_token":"r"}"#;
+        let read = |body: &str| endpoint.tokens(&answer(200, body), None, Timestamp::from_unix_millis(5));
+        let tokens = read(good).unwrap();
+        assert_eq!((tokens.expose_access_token(), tokens.expose_refresh_token()), ("a", "r"));
+        assert_eq!(tokens.expires_at(), Timestamp::from_unix_millis(900_005));
+        for body in [
+            "",
+            "[]",
+            r#"{"access_token":"a","token_type":"bearer","expires_in":900}"#,
+            r#"{"access_token":"a","token_type":"DPoP","expires_in":900,"refresh_token":"r"}"#,
+            r#"{"access_token":"a","token_type":"bearer","expires_in":0,"refresh_token":"r"}"#,
+            r#"{"access_token":"a","token_type":"bearer","expires_in":-1,"refresh_token":"r"}"#,
+            r#"{"access_token":"a","token_type":"bearer","refresh_token":"r"}"#,
+            r#"{"access_token":"a\r\nx","token_type":"bearer","expires_in":900,"refresh_token":"r"}"#,
+            r#"{"access_token":"","token_type":"bearer","expires_in":900,"refresh_token":"r"}"#,
+        ] {
+            assert_eq!(read(body).unwrap_err().kind(), ClientErrorKind::Unexpected, "{body}");
+        }
+        // Nothing overflows.
+        let long = good.replace("900", "18446744073709551615");
+        assert_eq!(read(&long).unwrap().lifetime(), schedule::LONGEST);
+    }
+
+    #[test]
+    fn a_cookie_is_kept_until_another_is_set() {
+        let mut endpoint = Endpoint::new("https://app.example/auth").unwrap();
+        endpoint.carrier = Carrier::Cookie("__Secure-refresh_token".into());
+        let body = r#"{"access_token":"a","token_type":"bearer","expires_in":900}"#;
+        for (set, expected) in [
+            (None, "kept"),
+            (Some("__Secure-refresh_token=new; HttpOnly; Path=/auth"), "new"),
+            (Some("other=x; HttpOnly"), "kept"),
+            (Some("__secure-refresh_token=x"), "kept"),
+            (Some("__Secure-refresh_token=; Max-Age=0"), "kept"),
+        ] {
+            let mut answer = answer(200, body);
+            if let Some(set) = set {
+                answer.headers_mut().insert(SET_COOKIE, HeaderValue::from_static(set));
+            }
+            let tokens = endpoint.tokens(&answer, Some(&held()), Timestamp::from_unix_millis(0)).unwrap();
+            assert_eq!(tokens.expose_refresh_token(), expected, "{set:?}");
+        }
+        assert!(endpoint.tokens(&answer(200, body), None, Timestamp::from_unix_millis(0)).is_err());
+    }
+
+    #[test]
+    fn secrets_are_marked_in_requests() {
+        let mut endpoint = Endpoint::new("https://app.example/auth").unwrap();
+        assert!(endpoint.refresh(&held()).body().starts_with(b"{\"refresh_token\":\"kept\""));
+        endpoint.carrier = Carrier::Cookie("c".into());
+        let request = endpoint.refresh(&held());
+        assert_eq!(request.headers()[COOKIE], "c=kept");
+        assert!(request.headers()[COOKIE].is_sensitive() && request.body().is_empty());
+        assert!(bearer("t").unwrap().is_sensitive());
+    }
+
+    #[test]
+    fn retry_after_is_bounded() {
+        for (value, expected) in
+            [("2", Some(2)), ("0", Some(0)), ("999999", Some(300)), ("-1", None), ("x", None)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_difference_of_the_clocks() {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let date = 784_111_777_000;
+        for (sent, received, expected) in [
+            (date, date, 0),
+            (date - 2000, date + 2000, 0),
+            (date + 900, date + 950, 0),
+            (date + 61_400, date + 61_600, -61_000),
+            (date - 3_600_500, date - 3_599_500, 3_600_500),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+            let at = Timestamp::from_unix_millis;
+            assert_eq!(skew(&headers, at(sent), at(received)), Some(expected), "{sent}");
+        }
+        assert_eq!(
+            skew(&HeaderMap::new(), Timestamp::from_unix_millis(0), Timestamp::from_unix_millis(0)),
+            None
+        );
+    }
+}
