@@ -19,6 +19,10 @@ mod pages;
 mod settings;
 #[path = "demo/stores.rs"]
 mod stores;
+#[path = "demo/theft.rs"]
+mod theft;
+#[path = "demo/timeline.rs"]
+mod timeline;
 
 use std::env;
 use std::error::Error;

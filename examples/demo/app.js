@@ -1,188 +1,67 @@
-// The browser side of the demo: signs in, keeps the session alive, shows it.
-//
-// The access token lives in `session`, in this module's scope, and nowhere else. The refresh token
-// is in a cookie this script cannot read. A reload therefore starts with nothing, and the first call
-// that needs a token asks POST /auth/refresh for one.
+// The page of the demo: signs in, shows the session, the time line and the stolen tokens. Everything about tokens is in
+// session.js, which never gives one out.
 
-const REFRESH_TIMEOUT = 9_000; // the server's retry window is sized for clients that give up here
-const TIMEOUT = 15_000;
-const RETRY_AFTER = 5;         // seconds, where the server names none
+import { $, ago, button, clock, deviceName, el, keyed, write } from './dom.js';
+import { Session } from './session.js';
+import * as theft from './theft.js';
+import * as timeline from './timeline.js';
 
-// ── Session ──────────────────────────────────────────────────────────────────────────────────────
+const POLL = 2_000;
 
-let session = null;               // { token, user, life, expiresAt, refreshAt }, times in wall-clock ms
-let refreshing = null;            // the one refresh in flight, shared by all callers in this tab
-let gate = new AbortController(); // one per sign-in; closed when that ends, so late answers change nothing
+const session = new Session();
+const form = $('sign-in');
 
-class Problem extends Error {
-  constructor(kind, message, retryAfter = RETRY_AFTER) {
-    super(message);
-    this.kind = kind;
-    this.retryAfter = retryAfter;
-  }
+// ── Asking ───────────────────────────────────────────────────────────────────────────────────────
+
+// Counts sign-ins and their ends: an answer to a question from before is not shown.
+let era = 0;
+const stale = Symbol('stale');
+
+async function ask(path, init) {
+  const asked = era;
+  const response = await session.fetch(path, init);
+  const body = response.status === 204 ? null : await response.json().catch(() => null);
+  if (asked !== era) throw stale;
+  if (!response.ok) throw Object.assign(new Error(), { code: 'failed', status: response.status });
+  return body;
 }
 
-// Every call under way ends with `reason`. Aborting alone is not enough, since an answer already read
-// is past aborting: whoever has waited asks `signal` again before using what it got.
-function startOver(reason = new Problem('stale', 'The session changed meanwhile.')) {
-  gate.abort(reason);
-  gate = new AbortController();
-  refreshing = null;
-  session = null;
-}
-
-async function exchange(method, path, { signal, token, json, timeout = TIMEOUT }) {
-  const headers = {};
-  if (token) headers.authorization = `Bearer ${token}`;
-  if (json) headers['content-type'] = 'application/json';
-  try {
-    const response = await fetch(path, {
-      method,
-      headers,
-      body: json && JSON.stringify(json),
-      credentials: 'same-origin',
-      cache: 'no-store',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]),
-    });
-    const text = await response.text();
-    signal.throwIfAborted();
-    return { status: response.status, text, retryAfter: Number(response.headers.get('retry-after')) };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error.name === 'TimeoutError') throw new Problem('slow', 'The service took too long to answer. Please try again.');
-    throw new Problem('unavailable', 'The service cannot be reached. Check your connection and try again.');
-  }
-}
-
-function failure({ status, retryAfter }) {
-  if (status >= 502 && status <= 504) {
-    const seconds = Math.min(Math.max(retryAfter || RETRY_AFTER, 1), 60);
-    return new Problem('unavailable', 'The service is unavailable right now. Please try again in a moment.', seconds);
-  }
-  if (status === 429) return new Problem('failed', 'Too many attempts. Please wait a minute and try again.');
-  return new Problem('failed', `Something went wrong on our side (${status}). Please try again.`);
-}
-
-const confused = () => new Problem('failed', 'The service sent an answer this page does not understand.');
-
-function body(answer) {
-  if (answer.status !== 200) throw failure(answer);
-  try {
-    return JSON.parse(answer.text);
-  } catch {
-    throw confused();
-  }
-}
-
-// Expiry is counted from when the request left, so it is never later than the server's own. Tabs that
-// were opened together draw different moments to renew.
-function keep({ access_token: token, expires_in: seconds, user }, sentAt) {
-  if (typeof token !== 'string' || !(seconds > 0)) throw confused();
-  const life = seconds * 1000;
-  const lead = Math.min(60_000, life / 4) * (1 + Math.random() / 2);
-  session = { token, user, life, expiresAt: sentAt + life, refreshAt: sentAt + life - lead };
-}
-
-async function renew() {
-  const { signal } = gate;
-  for (let attempt = 1; ; attempt += 1) {
-    const sentAt = Date.now();
-    try {
-      const answer = await exchange('POST', '/auth/refresh', { signal, timeout: REFRESH_TIMEOUT });
-      if (answer.status === 401) {
-        const ended = new Problem('ended', 'Your session has ended. Please sign in again.');
-        startOver(ended);
-        throw ended;
-      }
-      return keep(body(answer), sentAt);
-    } catch (problem) {
-      // A lost answer is safe to ask for again only while the server still accepts the old cookie: at once.
-      if (problem.kind !== 'slow' || attempt > 1) throw problem;
-    }
-  }
-}
-
-function refresh() {
-  if (!refreshing) {
-    const flight = renew().finally(() => {
-      if (refreshing === flight) refreshing = null;
-    });
-    refreshing = flight;
-  }
-  return refreshing;
-}
-
-async function get(path) {
-  const { signal } = gate;
-  if (!session || Date.now() >= session.expiresAt) await refresh();
-  signal.throwIfAborted();
-  const { token } = session;
-  let answer = await exchange('GET', path, { signal, token });
-  if (answer.status === 401) {
-    // Another caller may have renewed while this one was on its way.
-    if (session.token === token) await refresh();
-    signal.throwIfAborted();
-    answer = await exchange('GET', path, { signal, token: session.token });
-  }
-  return body(answer);
-}
-
-async function signIn(email, password) {
-  startOver();
-  const { signal } = gate;
-  const sentAt = Date.now();
-  const answer = await exchange('POST', '/auth/login', { signal, json: { email, password } });
-  if (answer.status === 401) {
-    throw new Problem('credentials', 'That email and password do not match. Check both and try again.');
-  }
-  keep(body(answer), sentAt);
-}
-
-// The token is put back when the server could not end the session: the cookie still works then, and
-// a page that claims to be signed out would be wrong after the next reload.
-async function signOut() {
-  const kept = session;
-  startOver();
-  const { signal } = gate;
-  try {
-    const answer = await exchange('POST', '/auth/logout', { signal });
-    if (answer.status !== 204) throw failure(answer);
-  } catch (problem) {
-    if (!signal.aborted) session = kept;
-    throw problem;
-  }
-}
+const post = (json) => ({
+  method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(json),
+});
 
 // ── View ─────────────────────────────────────────────────────────────────────────────────────────
 
-const $ = (id) => document.getElementById(id);
-const form = $('sign-in');
-const signedIn = $('signed-in');
-
-function el(tag, className, ...children) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children);
-  return node;
-}
-
 function say(status, error = '') {
-  $('status').textContent = status;
-  $('error').textContent = error;
+  write($('status'), status);
+  write($('error'), error);
 }
 
-// Signed in or out is read from `session`, so that the page cannot show one while the other holds.
+// Signed in or out is read from the session, so that the page cannot show one while the other holds.
 function show() {
-  const changed = session ? signedIn.hidden : form.hidden;
-  form.hidden = Boolean(session);
-  signedIn.hidden = !session;
-  if (session) {
-    $('who').textContent = session.user?.email ?? '';
+  const { status, user } = session.state;
+  const isIn = status === 'signed-in';
+  const hasLine = isIn || !$('ended').hidden;
+  form.hidden = status !== 'signed-out';
+  $('signed-in').hidden = !isIn;
+  $('theft').hidden = !isIn;
+  $('timeline-card').hidden = !hasLine;
+  $('about').hidden = status !== 'signed-out' || hasLine;
+  if (isIn) {
+    write($('who'), String(user?.email ?? ''));
     showCountdown();
   } else {
     for (const id of ['who', 'claims', 'sessions']) $(id).replaceChildren();
+    theft.clear();
   }
-  return changed;
+}
+
+function showCountdown() {
+  const { expiresAt, lifetime, refreshAt } = session.state;
+  const left = Math.max(0, expiresAt - Date.now());
+  write($('countdown'), clock(left));
+  $('life').value = lifetime ? Math.min(1, left / lifetime) : 0;
+  write($('renews'), refreshAt ? `Renews itself in ${clock(refreshAt - Date.now())}.` : '');
 }
 
 function showClaims(me) {
@@ -190,114 +69,135 @@ function showClaims(me) {
     el('div', '', el('dt', '', name), el('dd', '', String(me[name] ?? '–')))));
 }
 
-function deviceName(agent) {
-  if (!agent) return 'Unknown device';
-  const first = (names) => names.find(([pattern]) => pattern.test(agent))?.[1];
-  const browser = first([[/Edg\w*\//, 'Edge'], [/OPR\//, 'Opera'], [/Firefox\//, 'Firefox'],
-    [/Chrom(e|ium)\//, 'Chrome'], [/Safari\//, 'Safari']]);
-  const system = first([[/Android/, 'Android'], [/iPhone|iPad/, 'iOS'], [/Windows/, 'Windows'],
-    [/Mac OS X/, 'macOS'], [/CrOS/, 'ChromeOS'], [/Linux/, 'Linux']]);
-  if (browser) return system ? `${browser} on ${system}` : browser;
-  return agent.length > 60 ? `${agent.slice(0, 60)}…` : agent;
-}
-
-function ago(iso) {
-  const seconds = Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
-  if (!(seconds >= 60)) return 'just now';
-  const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
-  if (seconds < 3600) return words.format(-Math.floor(seconds / 60), 'minute');
-  if (seconds < 86_400) return words.format(-Math.floor(seconds / 3600), 'hour');
-  return words.format(-Math.floor(seconds / 86_400), 'day');
-}
-
-function showSessions(sessions) {
+function showSessions({ sessions }) {
   const order = (a, b) => Number(b.current) - Number(a.current) || b.last_used_at.localeCompare(a.last_used_at);
-  $('sessions').replaceChildren(...sessions.toSorted(order).map((entry) => {
-    const device = el('p', 'device', deviceName(entry.user_agent));
+  keyed($('sessions'), sessions.toSorted(order), ({ id }) => id, (entry) => {
+    const name = deviceName(entry.user_agent);
+    const device = el('p', 'device', name);
     device.title = entry.user_agent ?? '';
     if (entry.current) device.append(el('span', 'tag', 'this device'));
-    const used = el('time', '', ago(entry.last_used_at));
+    const used = el('time', '');
+    const when = el('p', 'when', entry.address ? `${entry.address} · ` : '', 'last used ', used);
+    const node = el('li', '', el('div', '', device, when));
+    if (!entry.current) {
+      const label = `Revoke ${name}, session ${entry.id.slice(0, 6)}`;
+      const revoke = button('Revoke', label, () => busy(revoke, () => revokeSession(entry.id, name)));
+      node.append(revoke);
+    }
+    return node;
+  }, (node, entry) => {
+    const used = node.querySelector('time');
+    write(used, ago(entry.last_used_at));
     used.dateTime = entry.last_used_at;
-    used.title = new Date(entry.last_used_at).toLocaleString();
-    return el('li', '', device, el('p', 'when', entry.address ? `${entry.address} · ` : '', 'last used ', used));
-  }));
+    used.title = new Date(entry.last_used_at).toLocaleString('en-GB');
+  });
+  $('sign-out-others').disabled = sessions.length < 2;
 }
 
-function showCountdown() {
-  const left = Math.max(0, session.expiresAt - Date.now());
-  const seconds = Math.ceil(left / 1000);
-  $('countdown').textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-  $('life').value = Math.min(1, left / session.life);
+const MESSAGES = {
+  credentials: 'That email and password do not match. Check both and try again.',
+  timeout: 'The service took too long to answer. Please try again.',
+  unavailable: 'The service is unavailable right now. Please try again in a moment.',
+};
+
+function message({ code, status }) {
+  if (status === 429) return 'Too many attempts. Please wait a minute and try again.';
+  return MESSAGES[code] ?? `Something went wrong on our side${status ? ` (${status})` : ''}. Please try again.`;
+}
+
+function report(problem, before = '') {
+  // What ended or changed meanwhile was told by the session already.
+  if (problem === stale || problem.code === 'aborted' || problem.code === 'ended') return;
+  if (problem.code) return say('', `${before}${message(problem)}`);
+  console.error(problem);
+  say('', 'Something went wrong on this page. Please reload it.');
+}
+
+// ── Keeping up ───────────────────────────────────────────────────────────────────────────────────
+
+async function load() {
+  const [me, sessions] = await Promise.all([ask('/api/me'), ask('/auth/sessions'), poll()]);
+  showClaims(me);
+  showSessions(sessions);
+}
+
+let polling = null;
+let again = false; // something happened during a poll, which it may have missed
+
+function poll() {
+  if (polling) {
+    again = true;
+    return polling;
+  }
+  polling = pollOnce().finally(() => {
+    polling = null;
+    if (again && session.state.status === 'signed-in') poll().catch(() => {});
+    again = false;
+  });
+  return polling;
+}
+
+async function pollOnce() {
+  const [line, stolen] = await Promise.all([ask(timeline.query()), ask('/api/stolen')]);
+  theft.take(stolen);
+  theft.show(replay);
+  const { sessions, ended } = timeline.take(line);
+  // The access token of an ended session is good until it runs out; the refresh token is not. So ask at once.
+  if (ended) {
+    await session.refresh();
+    timeline.survived();
+  }
+  if (sessions) showSessions(await ask('/auth/sessions'));
+}
+
+let automatic = true; // whether nobody pressed for the refresh that is under way
+
+session.onChange(({ type, elsewhere, state, error }) => {
+  const wasIn = !$('signed-in').hidden;
+  const isEnd = type === 'ended' || type === 'signed-out';
+  // The first refresh after a reload finds a session; it was opened before.
+  const isStart = type === 'signed-in' || (type === 'refreshed' && !wasIn);
+  if (isStart || isEnd) era += 1;
+  if (isStart) start(state.user);
+  if (wasIn || !isEnd) {
+    timeline.note(type, { elsewhere, lifetime: state.lifetime, message: error ? message(error) : '' });
+  }
+  if (isEnd) end(type, elsewhere, wasIn);
+  show();
+  if (isStart && type === 'refreshed') say('Welcome back: your session was still open.');
+  if (type === 'signed-in' && elsewhere) say('You are signed in: another tab did it.');
+  if (type === 'refreshed' && wasIn && automatic) say('Access token renewed automatically.');
+  if (type === 'refresh-failed' && wasIn && automatic) report(error, 'The access token was not renewed. ');
+  if (isStart || type === 'refreshed') load().catch(report);
+});
+
+let owner = null;
+
+function start(user) {
+  timeline.restart(owner === user?.email);
+  owner = user?.email;
+  $('ended').hidden = true;
+  theft.tell('');
+}
+
+// Signed out by oneself leaves nothing on the page. Who was signed out is told why, and keeps the time line to read.
+function end(type, elsewhere, wasIn) {
+  if (!wasIn) return say('');
+  if (type === 'signed-out') {
+    timeline.restart(false);
+    owner = null;
+    say(elsewhere ? 'You were signed out in another tab.' : 'You are signed out.');
+    show();
+    return $('email').focus();
+  }
+  write($('ended-why'), timeline.whyEnded()
+    ?? 'The server did not accept the session any more: it was ended elsewhere, or it has expired.');
+  $('ended').hidden = false;
+  say('Your session has ended. Please sign in again.');
+  $('ended').focus();
 }
 
 // ── Wiring ───────────────────────────────────────────────────────────────────────────────────────
-
-let resumeAt = 0; // when to look for a session again, if the service was down at load
-
-async function load(status) {
-  const { signal } = gate;
-  const [me, list] = await Promise.all([get('/api/me'), get('/auth/sessions')]);
-  signal.throwIfAborted();
-  showClaims(me);
-  showSessions(list.sessions);
-  show();
-  say(status);
-}
-
-function report(problem) {
-  if (problem.kind === 'stale') return;
-  const changed = show();
-  if (problem.kind === 'ended') {
-    say(problem.message);
-    if (changed) $('email').focus();
-  } else if (problem instanceof Problem) {
-    say('', problem.message);
-  } else {
-    console.error(problem);
-    say('', 'Something went wrong on this page. Please reload it.');
-  }
-}
-
-const later = (problem) => Date.now() + (problem.retryAfter ?? RETRY_AFTER) * 1000;
-
-async function resume() {
-  resumeAt = 0;
-  try {
-    await load('Welcome back: your session was still open.');
-  } catch (problem) {
-    if (problem.kind === 'ended') {
-      // Nobody was signed in on this page yet, so there is no ended session to speak of.
-      show();
-      say('');
-      return;
-    }
-    report(problem);
-    if (session) session.refreshAt = later(problem);
-    else if (problem.kind === 'unavailable' || problem.kind === 'slow') resumeAt = later(problem);
-  }
-}
-
-async function refreshAndLoad(status) {
-  try {
-    await refresh();
-    await load(status());
-  } catch (problem) {
-    if (session) session.refreshAt = Math.max(session.refreshAt, later(problem));
-    report(problem);
-  }
-}
-
-// The clock is compared anew every second: a timer set for minutes ahead stops while a laptop sleeps.
-function tick() {
-  if (session) {
-    showCountdown();
-    if (Date.now() >= session.refreshAt && !refreshing) {
-      refreshAndLoad(() => 'Access token renewed automatically.');
-    }
-  } else if (resumeAt && Date.now() >= resumeAt) {
-    resume();
-  }
-}
 
 async function busy(element, work) {
   if (element.ariaBusy === 'true') return;
@@ -314,16 +214,15 @@ async function busy(element, work) {
 form.addEventListener('submit', (event) => {
   event.preventDefault();
   busy(form, async () => {
-    resumeAt = 0;
     say('Signing in…');
     try {
-      await signIn(form.email.value.trim(), form.password.value);
+      await session.login({ email: form.email.value.trim(), password: form.password.value });
     } catch (problem) {
-      if (problem.kind === 'credentials') form.password.select();
+      if (problem.code === 'credentials') form.password.select();
       throw problem;
     }
     form.reset();
-    await load('You are signed in.');
+    say('You are signed in.');
     $('who').focus();
   });
 });
@@ -337,23 +236,65 @@ form.addEventListener('click', ({ target }) => {
 });
 
 $('refresh-now').addEventListener('click', ({ currentTarget }) => busy(currentTarget, async () => {
-  if (!session) return; // signing out
-  await refreshAndLoad(() => `Access token refreshed at ${new Date().toLocaleTimeString()}.`);
-}));
-
-$('sign-out').addEventListener('click', ({ currentTarget }) => busy(currentTarget, async () => {
-  say('Signing out…');
+  automatic = false;
   try {
-    await signOut();
-  } catch (problem) {
-    if (problem.kind !== 'stale') problem.message = `You are still signed in. ${problem.message}`;
-    throw problem;
+    await session.refresh();
+    say(`Access token refreshed at ${new Date().toLocaleTimeString('en-GB')}.`);
+  } finally {
+    automatic = true;
   }
-  show();
-  say('You are signed out.');
-  $('email').focus();
 }));
 
-document.addEventListener('visibilitychange', () => document.hidden || tick());
+const SCOPES = { 'sign-out': 'this', 'sign-out-everywhere': 'everywhere', 'sign-out-others': 'others' };
+for (const [id, scope] of Object.entries(SCOPES)) {
+  $(id).addEventListener('click', ({ currentTarget }) => busy(currentTarget, async () => {
+    say('Signing out…');
+    try {
+      await session.logout({ scope });
+    } catch (problem) {
+      return report(problem, 'You are still signed in. ');
+    }
+    if (scope !== 'others') return;
+    say('All other devices are signed out.');
+    $('sessions-title').focus();
+    await load();
+  }));
+}
+
+async function revokeSession(id, name) {
+  // 404: it has ended meanwhile, which is what was wanted.
+  await ask(`/auth/sessions/${id}`, { method: 'DELETE' }).catch((problem) => {
+    if (problem.status !== 404) throw problem;
+  });
+  say(`${name} is signed out.`);
+  $('sessions-title').focus();
+  await load();
+}
+
+function replay(generation, element) {
+  busy(element, async () => {
+    theft.tell('A thief presents the token…');
+    const { status, words } = await ask('/api/stolen/replay', post({ generation }));
+    theft.tell(`HTTP ${status}. ${words}`);
+    await poll();
+  });
+}
+
+// The clock is compared anew every second: a timer set for longer stops while a laptop sleeps.
+let polledAt = 0;
+
+function tick() {
+  if (document.hidden || session.state.status !== 'signed-in') return;
+  showCountdown();
+  theft.show(replay);
+  if (Date.now() - polledAt < POLL) return;
+  polledAt = Date.now();
+  // The next poll is soon; what ended the session is told by the session.
+  poll().catch(() => {});
+}
+
+document.addEventListener('visibilitychange', tick);
 setInterval(tick, 1000);
-resume();
+show();
+// A page starts with nothing: a refresh finds out whether there is a session, and is tried again by itself.
+session.refresh().catch(report);

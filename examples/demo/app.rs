@@ -22,6 +22,8 @@ use tower_jwt_auth::{
 use crate::accounts::{Accounts, User};
 use crate::pages;
 use crate::settings::Settings;
+use crate::theft::{self, Thief};
+use crate::timeline::{self, Timeline};
 
 /// The routes. `origins` are those that the page is opened under; the sessions are kept in `store`.
 pub(crate) fn router(
@@ -36,13 +38,15 @@ pub(crate) fn router(
         .lifetime(settings.access_lifetime)
         .build()?;
 
+    let timeline = Timeline::default();
     let mut auth = AuthService::builder(
         &config,
         RefreshKeys::new(settings.derive("refresh token key")?)?,
         store,
         Accounts::new()?,
     )
-    .policy(settings.policy.clone());
+    .policy(settings.policy.clone())
+    .events(timeline.clone());
     for origin in origins {
         // Plain http, too, for a demo that is shown in a local network.
         auth = auth.insecure_add_origin(origin);
@@ -51,16 +55,21 @@ pub(crate) fn router(
         auth = auth.cookie(CookiePolicy::default().insecure_without_secure());
     }
     let auth = auth.build()?;
+    let auth_routes = Router::new().nest_service(auth.path(), auth.clone());
+    let thief = Thief::new(auth, settings.policy.clone(), timeline.clone());
 
     let bearer = JwtAuthLayer::new(config.verifier::<User>());
     let sensitive = [header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
     Ok(Router::new()
         .route("/api/me", get(me))
+        .merge(timeline::router(timeline))
+        .merge(theft::router(thief.clone()))
         // Only what stands above needs a token.
         .route_layer(bearer)
         .route("/health", get(async || "ok"))
         .merge(pages::router())
-        .nest_service(auth.path(), auth.clone())
+        // An application merges the routes as they are: nobody watches there.
+        .merge(theft::watched(auth_routes, thief))
         .layer(
             ServiceBuilder::new()
                 .layer(SetSensitiveHeadersLayer::new(sensitive))

@@ -14,6 +14,8 @@ mod app;
 mod pages;
 mod settings;
 mod stores;
+mod theft;
+mod timeline;
 
 use std::error::Error;
 use std::net::SocketAddr;

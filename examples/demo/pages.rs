@@ -1,4 +1,4 @@
-//! The page: three files that are part of the program.
+//! The page: a few files that are part of the program.
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
@@ -8,10 +8,18 @@ use http::{StatusCode, header};
 pub(crate) fn router() -> Router {
     Router::new()
         .route("/", get(async || file("text/html; charset=utf-8", include_str!("index.html"))))
-        .route("/app.js", get(async || file("text/javascript; charset=utf-8", include_str!("app.js"))))
+        .route("/app.js", get(async || script(include_str!("app.js"))))
+        .route("/dom.js", get(async || script(include_str!("dom.js"))))
+        .route("/session.js", get(async || script(include_str!("session.js"))))
+        .route("/theft.js", get(async || script(include_str!("theft.js"))))
+        .route("/timeline.js", get(async || script(include_str!("timeline.js"))))
         .route("/style.css", get(async || file("text/css; charset=utf-8", include_str!("style.css"))))
         // Browsers ask for it by themselves.
         .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
+}
+
+fn script(text: &'static str) -> Response {
+    file("text/javascript; charset=utf-8", text)
 }
 
 fn file(content_type: &'static str, text: &'static str) -> Response {

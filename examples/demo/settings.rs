@@ -3,7 +3,7 @@
 //! | variable | default | meaning |
 //! |---|---|---|
 //! | `ADDR` | `127.0.0.1:3000` | where to listen; port 0 takes a free one |
-//! | `ACCESS_TTL_SECS` | 900 | life of an access token |
+//! | `ACCESS_TTL_SECS` | 60 | life of an access token, at most 900; short here, so that a rotation is soon seen |
 //! | `RETRY_WINDOW_MS` | 30000 | how long a replaced refresh token is answered; a new one is held for two thirds of it; 0 is strict |
 //! | `IDLE_TTL_SECS` | 604800 | life of a session that is not refreshed |
 //! | `ABSOLUTE_TTL_SECS` | 2592000 | life of any session |
@@ -37,7 +37,7 @@ impl Settings {
             if retry.is_zero() { Retry::Strict } else { Retry::Within { retry, hold: retry * 2 / 3 } };
         Ok(Self {
             address: read("ADDR", "127.0.0.1:3000")?.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
-            access_lifetime: seconds("ACCESS_TTL_SECS", 15 * 60)?,
+            access_lifetime: seconds("ACCESS_TTL_SECS", 60)?,
             policy: SessionPolicy::default()
                 .with_retry(retry)
                 .with_idle_lifetime(seconds("IDLE_TTL_SECS", 7 * 24 * 3600)?)

@@ -23,11 +23,14 @@ const BOB = { email: 'bob@example.com', password: 'battery staple', role: 'user'
 const COOKIE = '__Secure-refresh_token';
 const WIDTHS = [390, 1280];
 const THEMES = ['light', 'dark'];
-// The demo may hold a fresh cookie for 20 seconds before it rotates; the tabs must live to see that.
+// The demo may hold a fresh cookie for 4 seconds before it rotates; the tabs must live to see that.
 const ROTATION_DEADLINE = 60_000;
 
 const consoleLines = [];
 const unexpected = [];
+const secrets = new Set(); // all refresh tokens that were ever set as a cookie
+const bodies = [];         // of all answers to the pages: [url, text]
+const reading = [];
 const OVER_TLS = BASE_URL.startsWith('https:');
 let outageSimulated = false;
 
@@ -59,7 +62,17 @@ function expected(message) {
     || (status === '503' && path === '/auth/login' && outageSimulated);
 }
 
+async function readAnswer(response) {
+  for (const { name, value } of await response.headersArray()) {
+    const token = name.toLowerCase() === 'set-cookie' && value.split(';')[0].split('=')[1];
+    if (token) secrets.add(token);
+  }
+  bodies.push([response.url(), await response.text()]);
+}
+
 function listen(page) {
+  // An answer that was given up has no body to read.
+  page.on('response', (response) => reading.push(readAnswer(response).catch(() => {})));
   page.on('console', (message) => {
     const line = `${message.type()}: ${message.text()} (${message.location().url})`;
     consoleLines.push(line);
@@ -85,7 +98,12 @@ async function open(context) {
   return page;
 }
 
-const signedIn = (page) => page.locator('#signed-in').waitFor();
+async function signedIn(page) {
+  await page.locator('#signed-in').waitFor();
+  await page.locator('#claims dd').first().waitFor();
+  await page.locator('#sessions li').first().waitFor();
+}
+
 const signedOut = (page) => page.locator('#sign-in').waitFor();
 const isRefresh = (message) => new URL(message.url()).pathname === '/auth/refresh';
 const settle = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
@@ -107,6 +125,30 @@ async function signIn(page, account) {
   await signedOut(page);
   await submit(page, account);
   await signedIn(page);
+}
+
+async function press(page, name) {
+  const button = page.getByRole('button', { name, exact: true });
+  await button.focus();
+  await page.keyboard.press('Enter');
+}
+
+// The copy of a token, once a replay of it would meet this.
+const copyWith = (page, generation, fate) =>
+  page.locator(`#stolen li[data-key="${generation}"][data-fate="${fate}"]`).waitFor();
+const entries = (page, kind) => page.locator(`#timeline li[data-kind="${kind}"]`);
+
+// Waits until the newest token may be replaced, and has it replaced.
+async function rotate(page, from) {
+  await copyWith(page, from, 'rotated');
+  assert.equal((await refreshNow(page)).status(), 200);
+  await copyWith(page, from + 1, 'current');
+}
+
+async function endedBecause(page, reason) {
+  await page.locator('#ended').waitFor();
+  await assertSignedOut(page);
+  assert.match(await page.locator('#ended').innerText(), reason);
 }
 
 async function signOut(page) {
@@ -218,6 +260,15 @@ await check('signing in by keyboard alone shows the claims and clears the error'
   await page.keyboard.press('Enter');
   await signedIn(page);
   outageSimulated = false;
+  const focused = () => page.evaluate(() => {
+    const { id, textContent } = document.activeElement;
+    return [id || textContent, getComputedStyle(document.activeElement).outlineStyle];
+  });
+  assert.equal((await focused())[0], 'who');
+  for (const id of ['sign-out', 'refresh-now', 'sign-out-everywhere', 'Replay']) {
+    await page.keyboard.press('Tab');
+    assert.deepEqual(await focused(), [id, 'solid']);
+  }
   const names = await page.locator('#claims dt').allTextContents();
   const values = await page.locator('#claims dd').allTextContents();
   assert.deepEqual(names, ['sub', 'email', 'role', 'sid']);
@@ -241,8 +292,8 @@ await check('no token is stored, and none can be read by a script of the page', 
   ]);
   await signedIn(page);
   const answerText = await answer.text();
-  const secrets = [(await refreshCookie(context)).value, JSON.parse(answerText).access_token];
-  assert.ok(!answerText.includes(secrets[0]), 'the refresh token is in the answer');
+  const tokens = [(await refreshCookie(context)).value, JSON.parse(answerText).access_token];
+  assert.ok(!answerText.includes(tokens[0]), 'the refresh token is in the answer');
   const seen = await page.evaluate(async () => ({
     cookie: document.cookie,
     local: Object.entries(localStorage),
@@ -255,7 +306,7 @@ await check('no token is stored, and none can be read by a script of the page', 
   }));
   assert.equal(seen.cookie, '');
   for (const place of ['local', 'session', 'databases', 'caches']) assert.deepEqual(seen[place], [], place);
-  for (const secret of secrets) assert.ok(!JSON.stringify(seen).includes(secret), 'a token is in reach of scripts');
+  for (const token of tokens) assert.ok(!JSON.stringify(seen).includes(token), 'a token is in reach of scripts');
 });
 
 await check('a reload keeps the user signed in, with one refresh for all that ask at once', async () => {
@@ -304,9 +355,27 @@ await check('the access token is renewed before it expires', async () => {
   await ahead.close();
 });
 
+await check('the time line shows a rotation after Refresh now, and a refresh that keeps the token', async () => {
+  await page.locator('#stolen li[data-fate="rotated"]').first().waitFor();
+  const newest = Number(await page.locator('#stolen li').first().getAttribute('data-key'));
+  await refreshNow(page);
+  await entries(page, 'rotated').filter({ hasText: `generation ${newest + 1}` }).waitFor();
+  await refreshNow(page);
+  await entries(page, 'current').filter({ hasText: `Kept generation ${newest + 1}` }).first().waitFor();
+  const times = await page.locator('#timeline li').evaluateAll((all) => all.map(({ dataset }) => Number(dataset.at)));
+  assert.deepEqual(times, times.toSorted((a, b) => b - a), 'the newest entry is not the first');
+  assert.ok(await entries(page, 'refreshed').count() >= 2, 'what the page saw is missing');
+});
+
 await check('two tabs refreshing at once stay signed in, across a rotation', async () => {
-  const tabs = [page, await open(context)];
-  await signedIn(tabs[1]);
+  // Without Web Locks, which would let one tab wait for the other: the server's rule alone must do.
+  const tabs = await Promise.all([0, 1].map(async () => {
+    const tab = await context.newPage();
+    await tab.addInitScript(() => { delete Navigator.prototype.locks; });
+    await tab.goto(BASE_URL);
+    await signedIn(tab);
+    return tab;
+  }));
   const before = (await refreshCookie(context)).value;
   const deadline = Date.now() + ROTATION_DEADLINE;
   let afterRotation = 0;
@@ -317,7 +386,7 @@ await check('two tabs refreshing at once stay signed in, across a rotation', asy
   }
   await Promise.all(tabs.map((tab) => tab.reload()));
   await Promise.all(tabs.map(signedIn));
-  await tabs[1].close();
+  await Promise.all(tabs.map((tab) => tab.close()));
 });
 
 await check('a refresh that ends after sign-out writes nothing back', async () => {
@@ -328,7 +397,6 @@ await check('a refresh that ends after sign-out writes nothing back', async () =
   const held = new Promise((done) => { arrived = done; });
   const released = new Promise((done) => { release = done; });
   const uses = [];
-  page.on('request', (request) => { if (request.headers().authorization) uses.push(request.url()); });
   await page.route('**/auth/refresh', async (route) => {
     arrived();
     await released;
@@ -337,6 +405,7 @@ await check('a refresh that ends after sign-out writes nothing back', async () =
   await page.getByRole('button', { name: 'Refresh now', exact: true }).click();
   await held;
   await signOut(page);
+  page.on('request', (request) => { if (request.headers().authorization) uses.push(request.url()); });
   release();
   await page.unrouteAll({ behavior: 'wait' }); // without the wait the answer would go to nobody
   await page.locator('#refresh-now[aria-busy="false"]').waitFor({ state: 'attached' });
@@ -356,15 +425,89 @@ await check('sign-out clears the cookie, and a reload stays signed out', async (
   await assertFits(page, 'signed-out');
 });
 
-await check('after sign-out in one tab, a refresh in another shows signed out', async () => {
+await check('sign-out in one tab signs the other out', async () => {
   await signIn(page, ADA);
   const other = await open(context);
   await signedIn(other);
   await signOut(page);
-  assert.equal((await refreshNow(other)).status(), 401);
   await assertSignedOut(other);
-  await other.locator('#status', { hasText: 'ended' }).waitFor();
+  await other.locator('#status', { hasText: 'another tab' }).waitFor();
+  assert.equal(await other.locator('#timeline li').count(), 0, 'the time line is left behind');
   await other.close();
+});
+
+const second = await newContext();
+const elsewhere = await open(second);
+
+await check('a second device appears, is revoked, and says so', async () => {
+  await signIn(page, ADA);
+  await signIn(elsewhere, ADA);
+  await page.locator('#sessions li').nth(1).waitFor();
+  await page.locator('#sessions').getByRole('button', { name: /^Revoke / }).click();
+  await endedBecause(elsewhere, /was ended from Chrome/);
+  await page.locator('#sessions li').nth(1).waitFor({ state: 'detached' });
+  await signedIn(page);
+});
+
+await check('other devices are signed out, and this one stays', async () => {
+  await signIn(elsewhere, ADA);
+  await page.locator('#sign-out-others:not([disabled])').waitFor();
+  await press(page, 'Sign out other devices');
+  await endedBecause(elsewhere, /All sessions of this account were ended/);
+  assert.equal((await refreshNow(page)).status(), 200);
+  await signedIn(page);
+});
+
+await check('sign out everywhere signs the other device out, too', async () => {
+  await signIn(elsewhere, ADA);
+  await press(page, 'Sign out everywhere');
+  await assertSignedOut(page);
+  assert.equal(await refreshCookie(context), undefined, 'the cookie is still there');
+  await endedBecause(elsewhere, /All sessions of this account were ended/);
+});
+
+await check('a token stolen inside the retry window gets the same successor; later it ends the session', async () => {
+  await signIn(elsewhere, ADA);
+  await signIn(page, ADA);
+  await copyWith(page, 0, 'current');
+  await rotate(page, 0);
+  await copyWith(page, 0, 'reissued');
+  assert.match(await page.locator('#stolen').innerText(), /In \d+ s this token counts as stolen/);
+  const held = (await refreshCookie(context)).value;
+  await press(page, 'Replay generation 0');
+  await page.locator('#theft-outcome', { hasText: 'HTTP 200. The server answered the thief with the same' }).waitFor();
+  await entries(page, 'reissued').filter({ hasText: 'Thief/1.0' }).waitFor();
+  assert.equal((await refreshCookie(context)).value, held, 'the replay changed the cookie of the page');
+  await signedIn(page);
+  await assertFits(page, 'theft');
+
+  await copyWith(page, 0, 'superseded');
+  await press(page, 'Replay generation 0');
+  await endedBecause(page, /saw an old refresh token again.*after the retry window/);
+  await entries(page, 'superseded').filter({ hasText: 'Thief/1.0' }).waitFor();
+  await assertFits(page, 'theft-found');
+  assert.equal((await refreshNow(elsewhere)).status(), 200, 'the session of the other device ended, too');
+});
+
+await check('a token that was replaced twice ends all sessions', async () => {
+  await signIn(page, ADA);
+  await copyWith(page, 0, 'current');
+  await rotate(page, 0);
+  await rotate(page, 1);
+  await copyWith(page, 0, 'reused');
+  await press(page, 'Replay generation 0');
+  await endedBecause(page, /replaced more than once/);
+  await entries(page, 'reused').filter({ hasText: 'Thief/1.0' }).waitFor();
+  await endedBecause(elsewhere, /replaced more than once/);
+});
+
+await check('no answer that a page received holds a refresh token', async () => {
+  await Promise.all(reading);
+  assert.ok(secrets.size > 10 && bodies.length > 50, `${secrets.size} tokens, ${bodies.length} answers`);
+  assert.ok(bodies.some(([url]) => url.endsWith('/api/stolen/replay')));
+  for (const [url, text] of bodies) {
+    for (const secret of secrets) assert.ok(!text.includes(secret), `a refresh token is in the answer of ${url}`);
+  }
 });
 
 await check('the console holds no error that was not provoked', async () => {
