@@ -290,8 +290,6 @@ fn names(events: &mut Events) -> Vec<&'static str> {
 }
 
 const SOON: Duration = Duration::from_secs(1);
-/// After any lead and jitter, before expiry.
-const DUE: Duration = Duration::from_secs(845);
 const EXPIRED: Duration = Duration::from_secs(901);
 
 #[tokio::test(start_paused = true)]
@@ -386,7 +384,7 @@ async fn a_token_that_is_due_is_refreshed_beside_the_request() {
     settle().await;
     assert_eq!(server.asked("refresh"), 0, "not due for 80 seconds at least");
 
-    advance(DUE - Duration::from_secs(700)).await;
+    advance(Duration::from_secs(145)).await;
     server.will([Act::Late(SOON)]);
     assert_eq!(status(&client, get(ME)).await, 200);
     // It did not wait.
@@ -974,7 +972,7 @@ async fn many_clients_do_not_come_at_once() {
     }
     let (first, last) = (moments.iter().min().unwrap(), moments.iter().max().unwrap());
     assert!(*first >= Duration::from_secs(780) && *last <= Duration::from_secs(841), "{first:?} {last:?}");
-    assert!(*last - *first > Duration::from_secs(20), "{first:?} {last:?}");
+    assert!(*last > *first + Duration::from_secs(20), "{first:?} {last:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@
 //     no error, no message to another tab. The refresh token is in a cookie that no script can read.
 //  2. The token goes to the origins named and to no other, and nothing that was asked for as one user is sent
 //     as another: after a login, a logout or an end, whatever was under way writes nothing back and is not repeated.
-//  3. Only the server ends a session, by refusing a refresh (401, or `invalid_grant`). Without an answer, or
+//  3. Only the server ends a session, by refusing a refresh with `invalid_grant`. Without an answer, or
 //     with one that is not understood, the session is kept and asked for again later.
 //  4. A lost answer is asked for again at once, once: the server answers a repeated refresh only for a while.
 //  5. One refresh, login or logout at a time in this tab, and where the browser has Web Locks in all tabs. Locks
@@ -520,8 +520,9 @@ function read(answer) {
   return { token, lifetime: life * 1000, user };
 }
 
-const refused = (answer) => answer.status === 401
-  || ((answer.status === 400 || answer.status === 403) && parse(answer).error === 'invalid_grant');
+// A 401 of something in between, a proxy that wants a login of its own, says nothing of the session.
+const refused = (answer) => (answer.status === 401 || answer.status === 400)
+  && parse(answer).error === 'invalid_grant';
 
 function failure(answer) {
   if (answer.status >= 500) return new SessionError('unavailable', 'The service cannot answer right now.', answer);

@@ -581,6 +581,9 @@ table('the session is kept', [
   ['502 in HTML', () => new Response('<h1>', { status: 502 }), 'unavailable', 502, 1],
   ['no connection', offline, 'unavailable', undefined, 2],
   ['403 cross_site', () => json(403, { error: 'cross_site' }), 'failed', 403, 1],
+  ['401 in HTML', () => new Response('<h1>', { status: 401 }), 'failed', 401, 1],
+  ['401 otherwise', () => json(401, { error: 'login_required' }), 'failed', 401, 1],
+  ['403 invalid_grant', () => json(403, { error: 'invalid_grant' }), 'failed', 403, 1],
   ['400 otherwise', () => json(400, { error: 'invalid_request' }), 'failed', 400, 1],
   ['403 in HTML', () => new Response('invalid_grant', { status: 403 }), 'failed', 403, 1],
   ['404', () => json(404, { error: 'invalid_grant' }), 'failed', 404, 1],
@@ -603,10 +606,8 @@ table('the session is kept', [
 });
 
 table('the session is over', [
-  ['401', refusal],
-  ['401 in HTML', () => new Response('<h1>', { status: 401 })],
+  ['401 invalid_grant', refusal],
   ['400 invalid_grant', () => json(400, { error: 'invalid_grant' })],
-  ['403 invalid_grant', () => json(403, { error: 'invalid_grant' })],
 ], async (w, route) => {
   const s = await w.signedIn();
   w.routes['/auth/refresh'] = route;
