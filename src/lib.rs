@@ -106,7 +106,7 @@
 //! | | `rotated`, `reissued`, `expired`, `unknown` | info | `session`, `generation` |
 //! | | `current` | debug | `session` |
 //! | | `recovered`, `superseded`, `reused`, `mismatch` | warn | `session`, `subject` |
-//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason`: `body`, `credentials`, `no_origin`, `origin`, `sec_fetch_site`, `no_token`, `several_sessions`, `revoked_meanwhile`, `session_ended`, or as in `rejected`; `detail`, `origin` |
+//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason`: `body`, `credentials`, `no_origin`, `origin`, `sec_fetch_site`, `no_token`, `several_sessions`, `revoked_meanwhile`, `session_ended`, `browser`, `cookie_and_token`, `invalid_scope`, `unsupported_grant_type`, `unsupported_token_type`, or as in `rejected`; `detail`, `origin` |
 //! | | `retried` | warn | `what`, `error` |
 //! | | `unavailable`, `fault` | error | `what`, `error` |
 //! | | `hook_panicked` | error | `event` |
@@ -182,8 +182,8 @@ pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFutur
 #[doc(no_inline)]
 pub use service::{
     AuthBody, AuthFront, AuthFuture, AuthLayer, AuthService, AuthServiceBuilder, Authenticator, AuthnError,
-    ClientAddress, Events, Granted, Identity, NoCredentials, NoLogin, SessionError, SessionErrorKind,
-    SessionEvent, SessionEventKind, SessionInfo, Sessions,
+    ClientAddress, Delivery, Events, Granted, Identity, NoCredentials, NoLogin, SessionError,
+    SessionErrorKind, SessionEvent, SessionEventKind, SessionInfo, Sessions,
 };
 #[doc(no_inline)]
 pub use session::{

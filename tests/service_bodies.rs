@@ -1,4 +1,4 @@
-//! Section 9 (B, bodies) of the corpus of bad inputs. B3 and B4 belong to body delivery.
+//! Section 9 (B, bodies) of the corpus of bad inputs. B3 and B4 are in `body_delivery.rs`.
 
 #![cfg(feature = "moka")]
 // In helpers too: a test that cannot go on should stop.

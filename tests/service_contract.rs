@@ -1,4 +1,4 @@
-//! The HTTP contract of the service, route by route. Body delivery is not there yet: 404. `jwks.json` is in
+//! The HTTP contract of the service, route by route. Delivery in bodies is in `body_delivery.rs`, `jwks.json` in
 //! `service_jwks.rs`.
 
 #![cfg(feature = "moka")]
@@ -345,7 +345,7 @@ async fn errors_of_route_method_and_body() {
         ("another case", post("/auth/Login"), 404, "not_found"),
         ("escaped", post("/auth/%6cogin"), 404, "not_found"),
         ("no session id", bare(Method::DELETE, "/auth/sessions/"), 404, "not_found"),
-        ("revoke is not there yet", post("/auth/revoke"), 404, "not_found"),
+        ("revoke, where no token is in a body", post("/auth/revoke"), 404, "not_found"),
         ("16 KiB and one byte", login(json(16 * 1024 + 1)), 413, "too_large"),
         (
             "a large body at refresh",

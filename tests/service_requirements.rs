@@ -1,4 +1,4 @@
-//! Rows 75 to 88 of the requirements, as far as they show over HTTP. Row 79 belongs to body delivery; row 82 is in
+//! Rows 75 to 88 of the requirements, as far as they show over HTTP. Row 79 is in `body_delivery.rs`; row 82 is in
 //! `service_race.rs`.
 
 #![cfg(feature = "moka")]

@@ -15,7 +15,7 @@ use tower_http::sensitive_headers::SetSensitiveHeadersLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tower_jwt_auth::{
-    AuthService, ClientAddress, CookiePolicy, JwtAuthLayer, RefreshKeys, SessionStore, SigningKey,
+    AuthService, ClientAddress, CookiePolicy, Delivery, JwtAuthLayer, RefreshKeys, SessionStore, SigningKey,
     TokenConfig, Verified,
 };
 
@@ -46,6 +46,8 @@ pub(crate) fn router(
         Accounts::new()?,
     )
     .policy(settings.policy.clone())
+    // The page gets a cookie, and the example `client` a refresh token in the body.
+    .delivery(Delivery::Both)
     .events(timeline.clone());
     for origin in origins {
         // Plain http, too, for a demo that is shown in a local network.

@@ -1,7 +1,8 @@
 //! The one refresh under way: in a task of its own, so that it ends whatever becomes of those who wait for it.
 //!
 //! 1. The storage is read: what another process got is taken over instead.
-//! 2. An attempt that is not answered in nine seconds, or whose connection fails, is given up and made again at once.
+//! 2. An attempt that is not answered in nine seconds, whose connection fails, or that is answered by an outage (5xx) without
+//!    `Retry-After`, is given up and made again at once.
 //! 3. Answered: saved, then used. Refused for good: forgotten. Anything else: those who wait are told, the session is
 //!    kept, and the same task tries again after a back-off, for 30 seconds in all; the rotation may have been carried
 //!    out, and the server repeats its answer for so long.
@@ -61,9 +62,9 @@ impl InFlight {
 enum Attempt {
     Granted(Tokens),
     Ended,
-    /// No answer: it is made again at once.
+    /// No answer, or one of an outage: it may have been carried out. It is made again at once.
     Lost(ClientError),
-    /// An answer, but not that of a session service in order.
+    /// An answer that another attempt would not change, or not yet.
     Failed(ClientError),
 }
 
@@ -219,7 +220,14 @@ impl Shared {
                 Err(error) => Attempt::Failed(error),
             },
             Meaning::Ended => Attempt::Ended,
-            Meaning::Failed(error) => Attempt::Failed(error),
+            Meaning::Failed(error) => {
+                let is_outage = error.status().is_some_and(|status| status.is_server_error());
+                if is_outage && error.retry_after().is_none() {
+                    Attempt::Lost(error)
+                } else {
+                    Attempt::Failed(error)
+                }
+            }
         }
     }
 
@@ -267,7 +275,8 @@ impl Shared {
                 return;
             }
             state.failures = state.failures.saturating_add(1);
-            let wait = back_off(state.failures, random::<4>().map_or(0, u32::from_be_bytes));
+            let failing_for = timer::since(*state.failing_since.get_or_insert_with(timer::now));
+            let wait = back_off(state.failures, failing_for, random::<4>().map_or(0, u32::from_be_bytes));
             state.quiet_until = Some(timer::now() + wait.max(error.retry_after().unwrap_or_default()));
             state.failed = Some(error.clone());
         }

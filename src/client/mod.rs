@@ -16,8 +16,8 @@
 //! Redirects are followed outside the layer, if at all, so that each hop comes through these rules.
 //!
 //! A refresh is one for all who need it, in a task of its own. An attempt is given up after nine seconds and made again at
-//! once; then it is tried again after a second, two, four, for half a minute, as the server repeats a lost answer for so
-//! long. Only the server's `invalid_grant` ends a session: no outage, no time-out, no answer of something in between does.
+//! once; then it is tried again after a second, two, four, and every four seconds for half a minute, as the server repeats
+//! a lost answer for so long. Only the server's `invalid_grant` ends a session: no outage, no time-out, no answer of something in between does.
 //! Where a token could not be refreshed the request goes out with the old one or without, and the answer has the
 //! [`ClientError`] in its extensions.
 //!

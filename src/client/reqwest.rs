@@ -24,9 +24,9 @@ use tower_service::Service;
 /// let session = Session::new("https://app.example/auth", MemoryStorage::new(), http.clone())?;
 /// session.login(&serde_json::json!({ "email": "ada@example.com", "password": "correct horse" })).await?;
 ///
-/// let client = ServiceBuilder::new()
-///     .layer(SessionLayer::new(session).with_replay(reqwest::Body::try_clone))
-///     .service(http);
+/// // A body that is no stream can be sent again.
+/// let replay = |body: &reqwest::Body| Some(body.as_bytes()?.to_vec().into());
+/// let client = ServiceBuilder::new().layer(SessionLayer::new(session).with_replay(replay)).service(http);
 /// let request = http::Request::get("https://app.example/api/me").body(reqwest::Body::default())?;
 /// let text = reqwest::Response::from(client.oneshot(request).await?).text().await?;
 /// # let _ = text;

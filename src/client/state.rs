@@ -52,6 +52,7 @@ pub(super) struct State {
     pub(super) flights: u64,
     /// Failed refreshes in a row, and why the last one did.
     pub(super) failures: u32,
+    pub(super) failing_since: Option<Instant>,
     pub(super) failed: Option<ClientError>,
     pub(super) quiet_until: Option<Instant>,
     /// The server's clock less this one, in milliseconds.
@@ -276,6 +277,7 @@ impl Shared {
             state.loaded = true;
             state.unsaved = saved.is_err();
             state.failures = 0;
+            state.failing_since = None;
             state.failed = None;
             state.quiet_until = None;
         }

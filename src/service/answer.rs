@@ -20,24 +20,47 @@ use crate::session::SessionId;
 
 pub(super) type Answer = Response<Bytes>;
 
-/// 200 with the tokens of RFC 6749, section 5.1, and the application's claims.
+/// 200 with the access token, and the refresh token in the cookie if the client is to be given it.
 pub(super) fn granted(grant: &Grant, set_cookie: Option<HeaderValue>) -> Answer {
+    let mut answer = tokens(grant, None, None);
+    if let Some(set_cookie) = set_cookie {
+        answer.headers_mut().insert(SET_COOKIE, set_cookie);
+    }
+    answer
+}
+
+/// 200 with both tokens in the body. `scope` is named where it is not the one that was asked for.
+pub(super) fn granted_in_body(grant: &Grant, scope: Option<&str>) -> Answer {
+    tokens(grant, Some(grant.refresh_token()), scope)
+}
+
+/// The tokens of RFC 6749, section 5.1, and the application's claims.
+fn tokens(grant: &Grant, refresh_token: Option<&str>, scope: Option<&str>) -> Answer {
     #[derive(Serialize)]
     struct Body<'a> {
         access_token: &'a str,
         token_type: &'static str,
         expires_in: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refresh_token: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scope: Option<&'a str>,
         user: &'a RawValue,
     }
-    let mut answer = json(&Body {
+    json(&Body {
         access_token: grant.access.expose(),
         token_type: "Bearer",
         expires_in: grant.access.expires_in().as_secs(),
+        refresh_token,
+        scope,
         user: grant.user.raw(),
-    });
-    if let Some(set_cookie) = set_cookie {
-        answer.headers_mut().insert(SET_COOKIE, set_cookie);
-    }
+    })
+}
+
+/// 200 without a body (RFC 7009, section 2.2).
+pub(super) fn revoked() -> Answer {
+    let mut answer = Response::new(Bytes::new());
+    never_store(answer.headers_mut());
     answer
 }
 
@@ -103,9 +126,52 @@ pub(super) fn bad_body() -> Answer {
     )
 }
 
+pub(super) fn bad_form() -> Answer {
+    json_response(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        "a parameter is missing, repeated or not of UTF-8",
+    )
+}
+
+pub(super) fn cookie_only() -> Answer {
+    json_response(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        "a browser is given its refresh token in a cookie only",
+    )
+}
+
+/// As [`invalid_grant`], to OAuth clients (RFC 6749, section 5.2).
+pub(super) fn oauth_invalid_grant() -> Answer {
+    json_response(StatusCode::BAD_REQUEST, "invalid_grant", SESSION_ENDED)
+}
+
+pub(super) fn unsupported_grant_type() -> Answer {
+    json_response(
+        StatusCode::BAD_REQUEST,
+        "unsupported_grant_type",
+        "the one grant type here is refresh_token",
+    )
+}
+
+pub(super) fn invalid_scope() -> Answer {
+    json_response(StatusCode::BAD_REQUEST, "invalid_scope", "the scope goes beyond what was granted")
+}
+
+pub(super) fn unsupported_token_type() -> Answer {
+    json_response(
+        StatusCode::BAD_REQUEST,
+        "unsupported_token_type",
+        "access tokens are not revoked here, they expire",
+    )
+}
+
+const SESSION_ENDED: &str = "the session has ended, log in again";
+
 /// One answer to every refresh token that is not good, so that it tells nothing about why.
 pub(super) fn invalid_grant(challenge: &Challenge) -> Answer {
-    unauthorized("invalid_grant", "the session has ended, log in again", challenge)
+    unauthorized("invalid_grant", SESSION_ENDED, challenge)
 }
 
 /// One answer to every wrong credential, so that it does not tell which users there are.
@@ -148,12 +214,8 @@ pub(super) fn headers_too_large() -> Answer {
     json_response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", "the cookies are too large")
 }
 
-pub(super) fn unsupported_media_type() -> Answer {
-    json_response(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "the body must be application/json",
-    )
+pub(super) fn unsupported_media_type(description: &'static str) -> Answer {
+    json_response(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", description)
 }
 
 /// 503: nothing was changed, and a retry may succeed.

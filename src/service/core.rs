@@ -13,6 +13,7 @@ use crate::csrf::CsrfPolicy;
 use crate::reject::Responder;
 use crate::secret::SecretString;
 use crate::service::authenticator::{AuthnError, DynAuthenticator, ErasedError, ErasedIdentity};
+use crate::service::delivery::Delivery;
 use crate::service::error::{SessionError, SessionErrorKind};
 use crate::service::events;
 use crate::service::hook::{Hook, SessionEvent, SessionEventKind};
@@ -41,6 +42,7 @@ pub(super) struct Core {
     pub(super) store: Box<dyn DynStore>,
     pub(super) authenticator: Box<dyn DynAuthenticator>,
     pub(super) policy: SessionPolicy,
+    pub(super) delivery: Delivery,
     pub(super) cookie: CookieTemplate,
     pub(super) csrf: CsrfPolicy,
     pub(super) responder: Arc<Responder>,

@@ -10,6 +10,7 @@ use http::{HeaderValue, Response};
 use crate::clock::Timestamp;
 use crate::service::answer;
 use crate::service::core::{Core, Grant};
+use crate::service::delivery::{Delivery, Handover};
 use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::identity::{Identity, SessionInfo};
@@ -110,9 +111,9 @@ impl<C: Claims> Sessions<C> {
         self.core.list(subject).await.map_err(|error| self.at_home(error))
     }
 
-    /// The `Set-Cookie` value that makes a browser forget the refresh cookie.
+    /// The `Set-Cookie` value that makes a browser forget the refresh cookie; `None` where none is ever set.
     pub fn clear_cookie(&self) -> Option<HeaderValue> {
-        self.core.cookie.clear()
+        if self.core.delivery.uses_cookie() { self.core.cookie.clear() } else { None }
     }
 
     /// With the realm of this service.
@@ -121,8 +122,13 @@ impl<C: Claims> Sessions<C> {
     }
 
     fn granted(&self, grant: Grant) -> Granted {
-        let set_cookie = grant.keep_for.and_then(|age| self.core.cookie.set(grant.refresh_token(), age));
-        Granted { grant, set_cookie }
+        let delivery = self.core.delivery;
+        let set_cookie = grant
+            .keep_for
+            .filter(|_| delivery.uses_cookie())
+            .and_then(|age| self.core.cookie.set(grant.refresh_token(), age));
+        let handover = if delivery.uses_cookie() { Handover::Cookie } else { Handover::Body };
+        Granted { grant, set_cookie, handover, delivery }
     }
 }
 
@@ -142,6 +148,8 @@ impl<C> fmt::Debug for Sessions<C> {
 pub struct Granted {
     grant: Grant,
     set_cookie: Option<HeaderValue>,
+    handover: Handover,
+    delivery: Delivery,
 }
 
 impl Granted {
@@ -155,7 +163,20 @@ impl Granted {
         self.grant.refresh_token()
     }
 
-    /// The `Set-Cookie` value; `None` where the client has the token already, and must not be given it again.
+    /// Hands the refresh token over in the JSON of the answer, and sets no cookie: for a client that is no browser,
+    /// where the service delivers in [`Both`](Delivery::Both) ways. With [`Cookie`](Delivery::Cookie) alone nothing
+    /// changes, as no route would take the token from a body.
+    #[must_use]
+    pub fn in_body(mut self) -> Self {
+        if self.delivery.uses_body() {
+            self.handover = Handover::Body;
+            self.set_cookie = None;
+        }
+        self
+    }
+
+    /// The `Set-Cookie` value; `None` where the client has the token already, and must not be given it again, and
+    /// where the body has it.
     pub fn set_cookie(&self) -> Option<&HeaderValue> {
         self.set_cookie.as_ref()
     }
@@ -165,9 +186,12 @@ impl Granted {
         self.grant.session_id
     }
 
-    /// The answer that `POST /login` and `POST /refresh` give, cookie included.
+    /// The answer that `POST /login` and `POST /refresh` give, with the cookie or with the refresh token in the body.
     pub fn to_response(&self) -> Response<Bytes> {
-        answer::granted(&self.grant, self.set_cookie.clone())
+        match self.handover {
+            Handover::Cookie => answer::granted(&self.grant, self.set_cookie.clone()),
+            Handover::Body => answer::granted_in_body(&self.grant, None),
+        }
     }
 }
 

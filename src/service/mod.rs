@@ -12,12 +12,26 @@
 //! | `DELETE /sessions/{id}`, bearer token | 204; 404 for what is not the subject's own |
 //! | `GET /jwks.json` | 200, the public keys of the access tokens as a JWK set, to be cached for five minutes |
 //!
+//! Where refresh tokens travel in bodies ([`Delivery::Body`] and [`Delivery::Both`]) there is more. None of these sets or
+//! clears a cookie, and a request that also carries one is 400:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /login`, JSON credentials; with `Both` they have the member `"delivery":"body"`, which the application does not see | 200 with `"refresh_token"` beside the rest; 400 to a browser (`Origin` or `Sec-Fetch-Site`) with `Both` |
+//! | `POST /refresh`, JSON `{"refresh_token"}` | 200 with `"refresh_token"`, rotated or not; 401 `invalid_grant` |
+//! | `POST /refresh`, form `grant_type=refresh_token&refresh_token=..`, `scope` if need be (RFC 6749, section 6) | the same, with `"scope"` where less was asked for than was granted; 400 `invalid_grant`, `invalid_scope`, `unsupported_grant_type`, or `invalid_request` for a parameter that is missing or repeated |
+//! | `POST /logout`, JSON or form with `refresh_token` | 204, the session ended |
+//! | `POST /revoke`, form `token=..` (RFC 7009) | 200, the session ended; also for garbage; 400 `unsupported_token_type` for a JWT |
+//!
+//! With `Body` cookies are not looked at. Client ids, token type hints and unknown parameters are ignored: whoever holds
+//! the token may use it.
+//!
 //! Each request goes this way, and ends at the first refusal:
 //!
 //! 1. route (404) and method (405 with `Allow`);
 //! 2. the cross-site check (403 `cross_site`), for `POST /login` and for every unsafe request that carries the cookie;
 //! 3. the tag of the refresh token, without I/O;
-//! 4. the body, bounded at 16 KiB (413) and JSON where there is one (415);
+//! 4. the body, bounded at 16 KiB (413) and of a type that the route takes where there is one (415);
 //! 5. the store. An outage is 503 `unavailable` with `Retry-After`: nothing is revoked, and the cookie stays.
 //!
 //! All answers but the key set are `Cache-Control: no-store`. No refusal sets or clears the cookie: a late answer to an old session
@@ -59,13 +73,16 @@
 mod answer;
 mod authenticator;
 mod body;
+mod by_token;
 mod core;
+mod delivery;
 mod error;
 mod events;
 mod front;
 mod handle;
 mod hook;
 mod identity;
+mod presented;
 mod request;
 mod roads;
 mod route;
@@ -85,6 +102,7 @@ use tower_service::Service;
 
 pub use authenticator::{Authenticator, AuthnError, NoCredentials, NoLogin};
 pub use body::AuthBody;
+pub use delivery::Delivery;
 pub use error::{SessionError, SessionErrorKind};
 pub use front::{AuthFront, AuthFrontFuture, AuthLayer};
 pub use handle::{Granted, Sessions};
@@ -127,6 +145,7 @@ impl<C: Claims> AuthService<C> {
             store: Box::new(store),
             authenticator: Box::new(authenticator),
             policy: SessionPolicy::default(),
+            delivery: Delivery::default(),
             cookie: CookiePolicy::default(),
             path: "/auth".to_owned(),
             name: String::new(),
@@ -170,6 +189,7 @@ pub struct AuthServiceBuilder<C> {
     store: Box<dyn crate::store::DynStore>,
     authenticator: Box<dyn authenticator::DynAuthenticator>,
     policy: SessionPolicy,
+    delivery: Delivery,
     cookie: CookiePolicy,
     path: String,
     name: String,
@@ -188,7 +208,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
     }
 
     /// An origin whose pages may use the service: `https://host[:port]`, or http on this machine. One is required,
-    /// that of the application itself.
+    /// that of the application itself, unless the service sets no cookies.
     pub fn add_origin(mut self, origin: &str) -> Self {
         self.origins.push(canonical_origin(origin, false));
         self
@@ -210,6 +230,12 @@ impl<C: Claims> AuthServiceBuilder<C> {
     /// Replaces lifetimes, windows and what happens on reuse.
     pub fn policy(mut self, policy: SessionPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Replaces how clients are given refresh tokens, [`Delivery::Cookie`] by default.
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
         self
     }
 
@@ -242,7 +268,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
     ///
     /// # Errors
     ///
-    /// A configuration that only verifies; no origin, or a malformed one; a mount point, cookie, policy or realm out
+    /// A configuration that only verifies; no origin where there are cookies, or a malformed one; a mount point, cookie, policy or realm out
     /// of the bounds that their methods name.
     pub fn build(self) -> Result<AuthService<C>, ConfigError> {
         if !route::is_mount_point(&self.path) {
@@ -254,7 +280,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
         }
         self.policy.check()?;
         let origins = self.origins.into_iter().collect::<Result<Vec<_>, _>>()?;
-        if origins.is_empty() {
+        if origins.is_empty() && self.delivery.uses_cookie() {
             return Err(ConfigError::new(
                 ConfigErrorKind::Origin,
                 "say with `add_origin` which origin the pages of the application have: without one every browser \
@@ -269,6 +295,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
             codec: RefreshCodec::new(self.keys, self.config.issuer(), &self.name),
             store: self.store,
             authenticator: self.authenticator,
+            delivery: self.delivery,
             cookie: self.cookie.at(&self.path)?,
             policy: self.policy.with_access_lifetime(self.config.lifetime()),
             csrf: CsrfPolicy { origins, trust_same_site: self.trust_same_site },
@@ -285,6 +312,7 @@ impl<C> fmt::Debug for AuthServiceBuilder<C> {
         f.debug_struct("AuthServiceBuilder")
             .field("path", &self.path)
             .field("policy", &self.policy)
+            .field("delivery", &self.delivery)
             .field("cookie", &self.cookie)
             .finish_non_exhaustive()
     }
@@ -321,15 +349,15 @@ where
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
-    let rule = admitted.body_rule();
+    let rule = admitted.body_rule(core.delivery);
     if !roads::accepts(&rule, &parts, body.size_hint().lower() > 0) {
-        return admitted.unsupported_media_type();
+        return admitted.unsupported_media_type(&rule);
     }
     let body = match rule {
         roads::BodyRule::Unread => Bytes::new(),
         _ => match body::read(body).await {
             Ok(body) if roads::accepts(&rule, &parts, !body.is_empty()) => body,
-            Ok(_) => return admitted.unsupported_media_type(),
+            Ok(_) => return admitted.unsupported_media_type(&rule),
             Err(unread) => return admitted.unread(&unread),
         },
     };

@@ -65,12 +65,27 @@ pub(super) fn genuine(core: &Core, values: &[&str]) -> Vec<RefreshToken> {
     tokens
 }
 
-/// Whether the request says once, and of the whole body, that it is JSON. Parameters such as a charset may follow.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
+/// The types of bodies that some route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Media {
+    /// `application/json`
+    Json,
+    /// `application/x-www-form-urlencoded`
+    Form,
+}
+
+/// What the request says once, and of the whole body, that it is. Parameters such as a charset may follow.
+pub(super) fn media(headers: &HeaderMap) -> Option<Media> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        Some(Media::Json)
+    } else if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        Some(Media::Form)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -82,23 +97,25 @@ mod tests {
     #[test]
     fn x6_content_types() {
         for (value, expected) in [
-            ("application/json", true),
-            ("Application/JSON; charset=utf-8", true),
-            ("application/json ;x=y", true),
-            ("text/plain", false),
-            ("application/json, text/plain", false),
-            ("application/jsonx", false),
-            ("application/x-www-form-urlencoded", false),
-            ("multipart/form-data; boundary=application/json", false),
-            ("", false),
+            ("application/json", Some(Media::Json)),
+            ("Application/JSON; charset=utf-8", Some(Media::Json)),
+            ("application/json ;x=y", Some(Media::Json)),
+            ("text/plain", None),
+            ("application/json, text/plain", None),
+            ("application/jsonx", None),
+            ("application/x-www-form-urlencoded", Some(Media::Form)),
+            ("application/X-WWW-Form-urlencoded;charset=UTF-8", Some(Media::Form)),
+            ("application/x-www-form-urlencoded, application/json", None),
+            ("multipart/form-data; boundary=application/json", None),
+            ("", None),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-            assert_eq!(is_json(&headers), expected, "{value}");
+            assert_eq!(media(&headers), expected, "{value}");
         }
         let mut twice = HeaderMap::new();
         twice.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         twice.append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        assert!(!is_json(&twice) && !is_json(&HeaderMap::new()));
+        assert_eq!((media(&twice), media(&HeaderMap::new())), (None, None));
     }
 }

@@ -10,13 +10,16 @@ use http::request::Parts;
 use crate::csrf::{self, CrossSite};
 use crate::extract::bearer;
 use crate::reject::{Protocol, Rejection, RejectionKind};
+use crate::secret::{ExposeSecret as _, SecretString};
 use crate::service::answer::{self, Answer};
 use crate::service::authenticator::{AuthnError, ErasedError};
 use crate::service::body::Unread;
+use crate::service::by_token::{self, Asked};
 use crate::service::core::{Core, Grant, twice};
+use crate::service::delivery::{Delivery, Handover};
 use crate::service::error::SessionError;
 use crate::service::events;
-use crate::service::request::{genuine, is_json};
+use crate::service::request::{Media, genuine, media};
 use crate::service::route::{NoRoute, Route};
 use crate::session::{Attempt, ClientInfo, RefreshToken, SessionId, SubjectDigest};
 
@@ -31,7 +34,8 @@ pub(super) struct Admitted {
 
 /// Route and method, then the cross-site check, then the cookies' tags: all without I/O and before the body.
 pub(super) fn admit(core: &Core, parts: &Parts) -> Result<Admitted, Box<Answer>> {
-    let route = Route::find(&core.path, parts.uri.path(), &parts.method).map_err(|none| {
+    let revokes = core.delivery.uses_body();
+    let route = Route::find(&core.path, parts.uri.path(), &parts.method, revokes).map_err(|none| {
         Box::new(match none {
             NoRoute::NotFound => answer::not_found(),
             NoRoute::MethodNotAllowed(allow) => answer::method_not_allowed(allow),
@@ -40,7 +44,9 @@ pub(super) fn admit(core: &Core, parts: &Parts) -> Result<Admitted, Box<Answer>>
     if route == Route::Login && !core.authenticator.has_login() {
         return Err(Box::new(answer::not_found()));
     }
-    let values = core.cookie.values(&parts.headers).map_err(|_| Box::new(answer::headers_too_large()))?;
+    let uses_cookie = core.delivery.uses_cookie() && route != Route::Revoke;
+    let values = if uses_cookie { core.cookie.values(&parts.headers) } else { Ok(Vec::new()) };
+    let values = values.map_err(|_| Box::new(answer::headers_too_large()))?;
     let carries_cookie = !values.is_empty();
     let site = csrf::check(&parts.headers, &core.csrf);
     if let Err(why) = site
@@ -56,7 +62,7 @@ pub(super) fn admit(core: &Core, parts: &Parts) -> Result<Admitted, Box<Answer>>
         carries_cookie,
         // A page elsewhere can send a user's browser to the logout without the cookie, which is SameSite; the answer
         // must not make the browser forget it.
-        may_clear_cookie: !matches!(site, Err(CrossSite::FetchMetadata | CrossSite::Origin)),
+        may_clear_cookie: uses_cookie && !matches!(site, Err(CrossSite::FetchMetadata | CrossSite::Origin)),
     })
 }
 
@@ -66,22 +72,52 @@ pub(super) enum BodyRule {
     Json,
     /// None is needed; one that is sent must be JSON.
     JsonOrNone,
+    /// None is needed; one that is sent must be JSON or a form.
+    JsonFormOrNone,
+    /// A form, or 415.
+    Form,
     /// Not looked at.
     Unread,
 }
 
+impl BodyRule {
+    fn takes(&self, media: Media) -> bool {
+        match self {
+            Self::Json | Self::JsonOrNone => media == Media::Json,
+            Self::Form => media == Media::Form,
+            Self::JsonFormOrNone | Self::Unread => true,
+        }
+    }
+
+    fn is_content_with_none(&self) -> bool {
+        matches!(self, Self::JsonOrNone | Self::JsonFormOrNone | Self::Unread)
+    }
+
+    fn description(&self) -> &'static str {
+        match self {
+            Self::Json | Self::JsonOrNone => "the body must be application/json",
+            Self::Form => "the body must be application/x-www-form-urlencoded",
+            Self::JsonFormOrNone | Self::Unread => {
+                "the body must be application/json or application/x-www-form-urlencoded"
+            }
+        }
+    }
+}
+
 impl Admitted {
-    pub(super) fn body_rule(&self) -> BodyRule {
+    pub(super) fn body_rule(&self, delivery: Delivery) -> BodyRule {
         match self.route {
             Route::Login => BodyRule::Json,
+            Route::Revoke => BodyRule::Form,
+            Route::Refresh | Route::Logout if delivery.uses_body() => BodyRule::JsonFormOrNone,
             Route::Refresh | Route::Logout | Route::LogoutAll | Route::LogoutOthers => BodyRule::JsonOrNone,
             Route::Sessions | Route::Session(_) | Route::Jwks => BodyRule::Unread,
         }
     }
 
-    pub(super) fn unsupported_media_type(&self) -> Answer {
-        events::bad_body(self.route.name(), "its content type is not application/json");
-        answer::unsupported_media_type()
+    pub(super) fn unsupported_media_type(&self, rule: &BodyRule) -> Answer {
+        events::bad_body(self.route.name(), rule.description());
+        answer::unsupported_media_type(rule.description())
     }
 
     pub(super) fn unread(&self, unread: &Unread) -> Answer {
@@ -100,11 +136,9 @@ impl Admitted {
 
 /// Whether the body may be of this type, before it is read.
 pub(super) fn accepts(rule: &BodyRule, parts: &Parts, certainly_not_empty: bool) -> bool {
-    match rule {
-        BodyRule::Json => is_json(&parts.headers),
-        BodyRule::JsonOrNone => !certainly_not_empty || is_json(&parts.headers),
-        BodyRule::Unread => true,
-    }
+    rule.is_content_with_none() && !certainly_not_empty
+        || matches!(rule, BodyRule::Unread)
+        || media(&parts.headers).is_some_and(|media| rule.takes(media))
 }
 
 pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, body: Bytes) -> Answer {
@@ -112,8 +146,17 @@ pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, bo
     let Admitted { route, tokens, carries_cookie, may_clear_cookie } = admitted;
     let road = match route {
         Route::Login => login(core, tokens, &parts, &body).await,
-        Route::Refresh => refresh(core, tokens, &parts).await,
-        Route::Logout => logout(core, tokens, may_clear_cookie, &parts).await,
+        Route::Refresh => match Asked::of(&core, &parts, &body, carries_cookie) {
+            Ok(Some(asked)) => by_token::refresh(core, asked, &parts).await,
+            Ok(None) => refresh(core, tokens, &parts).await,
+            Err(refusal) => Err(refusal),
+        },
+        Route::Logout => match by_token::logout(&core, &parts, &body, carries_cookie) {
+            Ok(Some(token)) => logout(Arc::clone(&core), named(&core, &token), false, &parts).await,
+            Ok(None) => logout(core, tokens, may_clear_cookie, &parts).await,
+            Err(refusal) => Err(refusal),
+        },
+        Route::Revoke => by_token::revoke(core, &parts, &body).await,
         Route::LogoutAll => logout_many(core, tokens, carries_cookie, &parts, Keep::None).await,
         Route::LogoutOthers => logout_many(core, tokens, carries_cookie, &parts, Keep::Own).await,
         Route::Sessions => sessions(core, &parts).await,
@@ -127,7 +170,7 @@ pub(super) async fn answer(core: Arc<Core>, admitted: Admitted, parts: Parts, bo
 }
 
 /// Why a road ended early.
-enum Refusal {
+pub(super) enum Refusal {
     Answer(Box<Answer>),
     Session(SessionError),
 }
@@ -138,7 +181,7 @@ impl<E: Into<SessionError>> From<E> for Refusal {
     }
 }
 
-fn refuse(answer: Answer) -> Refusal {
+pub(super) fn refuse(answer: Answer) -> Refusal {
     Refusal::Answer(Box::new(answer))
 }
 
@@ -148,10 +191,11 @@ async fn login(
     parts: &Parts,
     body: &[u8],
 ) -> Result<Answer, Refusal> {
+    let (handover, credentials) = by_token::login(&core, parts, body)?;
     let client = ClientInfo::of(parts);
     // Before the credentials are checked: if all sessions of the subject are ended meanwhile, this login loses.
     let began = twice(|| core.store.now()).await?;
-    let identity = match core.authenticator.login(body, &client).await {
+    let identity = match core.authenticator.login(&credentials, &client).await {
         Ok(identity) => identity,
         Err(ErasedError::NotCredentials(detail)) => {
             events::bad_body("login", &detail);
@@ -169,7 +213,10 @@ async fn login(
     let checked_at = identity.authenticated_at.map_or(began, |moment| moment.min(began));
     let identity = identity.with_authenticated_at(checked_at);
     let grant = Arc::clone(&core).open(identity, client, tokens).await?;
-    Ok(answer::granted(&grant, set_cookie(&core, &grant)))
+    Ok(match handover {
+        Handover::Cookie => answer::granted(&grant, set_cookie(&core, &grant)),
+        Handover::Body => answer::granted_in_body(&grant, None),
+    })
 }
 
 async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>, parts: &Parts) -> Result<Answer, Refusal> {
@@ -180,6 +227,12 @@ async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>, parts: &Parts) -> R
     let client = device(&core, parts);
     let grant = Arc::clone(&core).refresh(token, client).await?;
     Ok(answer::granted(&grant, set_cookie(&core, &grant)))
+}
+
+/// The session that a token in the body names, if it is genuine.
+fn named(core: &Core, token: &SecretString) -> Vec<RefreshToken> {
+    let token = core.codec.parse(token.expose_secret());
+    token.map_err(|why| events::refused("logout", why.as_str())).into_iter().collect()
 }
 
 /// Ends every session whose token was presented: whoever holds one genuine token of a session may end it. A client
@@ -336,7 +389,7 @@ fn rejected(rejection: Rejection) -> Answer {
 }
 
 /// Who asks. Only the application's hook wants to know.
-fn device(core: &Core, parts: &Parts) -> Option<ClientInfo> {
+pub(super) fn device(core: &Core, parts: &Parts) -> Option<ClientInfo> {
     core.hook.is_set().then(|| ClientInfo::of(parts))
 }
 

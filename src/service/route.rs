@@ -13,6 +13,7 @@ pub(super) enum Route {
     Sessions,
     Session(String),
     Jwks,
+    Revoke,
 }
 
 /// No route: the status, and what `Allow` names.
@@ -24,17 +25,17 @@ pub(super) enum NoRoute {
 
 impl Route {
     /// Finds the route with or without the mount point before it, so that the service works below `nest_service`,
-    /// which strips it, and as a service of its own.
-    pub(super) fn find(mount: &str, path: &str, method: &Method) -> Result<Self, NoRoute> {
+    /// which strips it, and as a service of its own. `/revoke` is there if the service `revokes`.
+    pub(super) fn find(mount: &str, path: &str, method: &Method, revokes: bool) -> Result<Self, NoRoute> {
         let below = path.strip_prefix(mount).filter(|rest| rest.starts_with('/'));
-        match below.map(|below| Self::at(below, method)) {
+        match below.map(|below| Self::at(below, method, revokes)) {
             // The mount point may have the name of a route, and be stripped already.
-            None | Some(Err(NoRoute::NotFound)) => Self::at(path, method),
+            None | Some(Err(NoRoute::NotFound)) => Self::at(path, method, revokes),
             Some(found) => found,
         }
     }
 
-    fn at(path: &str, method: &Method) -> Result<Self, NoRoute> {
+    fn at(path: &str, method: &Method, revokes: bool) -> Result<Self, NoRoute> {
         let (route, allow) = match path {
             "/login" => (Self::Login, "POST"),
             "/refresh" => (Self::Refresh, "POST"),
@@ -43,6 +44,7 @@ impl Route {
             "/logout/others" => (Self::LogoutOthers, "POST"),
             "/sessions" => (Self::Sessions, "GET"),
             "/jwks.json" => (Self::Jwks, "GET"),
+            "/revoke" if revokes => (Self::Revoke, "POST"),
             _ => match path.strip_prefix("/sessions/") {
                 Some(id) if !id.is_empty() && !id.contains('/') => (Self::Session(id.to_owned()), "DELETE"),
                 _ => return Err(NoRoute::NotFound),
@@ -66,12 +68,14 @@ impl Route {
             Self::LogoutOthers => "logout/others",
             Self::Sessions | Self::Session(_) => "sessions",
             Self::Jwks => "jwks.json",
+            Self::Revoke => "revoke",
         }
     }
 
-    /// Whether a request that nobody asked for could do harm: whether the cross-site check applies.
+    /// Whether a request that nobody asked for could do harm: whether the cross-site check applies. A revocation goes
+    /// by the token in the body alone, which no browser sends by itself.
     pub(super) fn is_unsafe(&self) -> bool {
-        !matches!(self, Self::Sessions | Self::Jwks)
+        !matches!(self, Self::Sessions | Self::Jwks | Self::Revoke)
     }
 }
 
@@ -100,6 +104,7 @@ mod tests {
             ("/auth/logout/all", Method::POST, Ok(Route::LogoutAll)),
             ("/auth/sessions", Method::GET, Ok(Route::Sessions)),
             ("/auth/jwks.json", Method::GET, Ok(Route::Jwks)),
+            ("/auth/revoke", Method::POST, Ok(Route::Revoke)),
             ("/auth/sessions/x", Method::DELETE, Ok(Route::Session("x".into()))),
             ("/auth/sessions/", Method::DELETE, Err(NoRoute::NotFound)),
             ("/auth/sessions/x/y", Method::DELETE, Err(NoRoute::NotFound)),
@@ -110,18 +115,25 @@ mod tests {
             ("/auth/LOGIN", Method::POST, Err(NoRoute::NotFound)),
             ("*", Method::OPTIONS, Err(NoRoute::NotFound)),
         ] {
-            assert_eq!(Route::find("/auth", path, &method), expected, "{method} {path}");
+            assert_eq!(Route::find("/auth", path, &method, true), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn no_revocation_where_no_token_is_in_a_body() {
+        for method in [Method::POST, Method::GET] {
+            assert_eq!(Route::find("/auth", "/auth/revoke", &method, false), Err(NoRoute::NotFound));
         }
     }
 
     #[test]
     fn row_101_other_methods() {
-        for path in ["/login", "/refresh", "/logout", "/logout/all", "/logout/others"] {
+        for path in ["/login", "/refresh", "/logout", "/logout/all", "/logout/others", "/revoke"] {
             for method in
                 [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::PATCH]
             {
                 let expected = Err(NoRoute::MethodNotAllowed(HeaderValue::from_static("POST")));
-                assert_eq!(Route::find("/auth", path, &method), expected, "{method} {path}");
+                assert_eq!(Route::find("/auth", path, &method, true), expected, "{method} {path}");
             }
         }
     }
