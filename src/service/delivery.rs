@@ -42,7 +42,7 @@ use crate::token::describe;
 /// let form = format!("grant_type=refresh_token&refresh_token={}", granted.refresh_token());
 /// let request = Request::post("/auth/refresh")
 ///     .header("content-type", "application/x-www-form-urlencoded")
-///     .body(Full::from(form))?;
+///     .body(Full::<bytes::Bytes>::from(form))?;
 /// let (parts, body) = auth.oneshot(request).await?.into_parts();
 /// # let body = http_body_util::BodyExt::collect(body).await?.to_bytes();
 /// let tokens: Value = serde_json::from_slice(&body)?;

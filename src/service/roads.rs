@@ -44,6 +44,7 @@ pub(super) fn admit(core: &Core, parts: &Parts) -> Result<Admitted, Box<Answer>>
     if route == Route::Login && !core.authenticator.has_login() {
         return Err(Box::new(answer::not_found()));
     }
+    // A revocation goes by the token in the body alone, which no browser sends by itself.
     let uses_cookie = core.delivery.uses_cookie() && route != Route::Revoke;
     let values = if uses_cookie { core.cookie.values(&parts.headers) } else { Ok(Vec::new()) };
     let values = values.map_err(|_| Box::new(answer::headers_too_large()))?;

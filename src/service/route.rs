@@ -72,10 +72,9 @@ impl Route {
         }
     }
 
-    /// Whether a request that nobody asked for could do harm: whether the cross-site check applies. A revocation goes
-    /// by the token in the body alone, which no browser sends by itself.
+    /// Whether a request that nobody asked for could do harm: whether the cross-site check applies.
     pub(super) fn is_unsafe(&self) -> bool {
-        !matches!(self, Self::Sessions | Self::Jwks | Self::Revoke)
+        !matches!(self, Self::Sessions | Self::Jwks)
     }
 }
 
