@@ -20,6 +20,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, RETRY_AFTER, SET_C
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
+use support::ManualClock;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower::buffer::BufferLayer;
 use tower::limit::ConcurrencyLimitLayer;
@@ -955,6 +956,20 @@ async fn times_are_by_the_servers_clock() {
     advance(Duration::from_secs(131)).await;
     session.authorization().await.unwrap();
     assert_eq!(server.asked("refresh"), 1);
+}
+
+/// The timer stood still meanwhile, the time of day did not.
+#[tokio::test(start_paused = true)]
+async fn after_a_sleep_of_the_machine_the_token_has_expired() {
+    let (server, clock) = (Server::default(), ManualClock::default());
+    let session = builder(&server, MemoryStorage::new()).with_clock(clock.clone()).build().unwrap();
+    session.login(&credentials()).await.unwrap();
+    clock.advance(Duration::from_secs(8 * 3600));
+    assert_eq!(session.authorization().await.unwrap(), "Bearer access-2");
+    // Set back by a day it makes no token live longer: the timer counts.
+    clock.set(Timestamp::from_unix_millis(clock.now().as_unix_millis() - 86_400_000));
+    advance(EXPIRED).await;
+    assert_eq!(session.authorization().await.unwrap(), "Bearer access-3");
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,13 +48,8 @@ impl Drop for InFlight {
 
 impl InFlight {
     fn land(self, outcome: Outcome) -> Arc<Shared> {
-        let shared = Arc::clone(&self.shared);
-        // The flight is taken away before anybody hears of its end, or the next one would join it.
-        let mut state = shared.state();
-        state.flight = None;
-        drop(state);
         self.outcome.send_replace(Some(outcome));
-        shared
+        Arc::clone(&self.shared)
     }
 }
 
@@ -194,10 +189,7 @@ impl Shared {
                 Ok(newer)
             }
             Ok(None) => {
-                let mut state = self.state();
-                state.held = None;
-                state.epoch += 1;
-                drop(state);
+                self.state().held = None;
                 self.tell(Event::SignedOut);
                 Err(ClientError::signed_out())
             }
