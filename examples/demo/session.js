@@ -194,7 +194,7 @@ export class Session {
     const spare = request.clone();
     request.headers.set('authorization', `Bearer ${sent}`);
     const response = await fetch(request);
-    if (response.status !== 401 || this.#epoch !== epoch) return response;
+    if (response.status !== 401 || this.#epoch !== epoch || asksForStepUp(response)) return response;
     try {
       // Another caller may have renewed the token while this one was on its way.
       if (this.#token?.value === sent || !this.#good()) await unlessAborted(this.#renew(), request.signal);
@@ -527,6 +527,11 @@ const refused = (answer) => (answer.status === 401 || answer.status === 400)
 function failure(answer) {
   if (answer.status >= 500) return new SessionError('unavailable', 'The service cannot answer right now.', answer);
   return new SessionError('failed', `The service answered ${answer.status}.`, answer);
+}
+
+// RFC 9470: the user must prove more than a refresh can.
+function asksForStepUp(response) {
+  return Boolean(response.headers.get('www-authenticate')?.includes('insufficient_user_authentication'));
 }
 
 // Whom a token is for, if it can be told: only ever compared with that of the token before, never trusted.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -223,10 +223,16 @@ fn told<R>(mut response: Response<R>, failed: &mut Option<ClientError>) -> Respo
     response
 }
 
-/// 401, or what stands for it in gRPC: an answer that is refused before it has a body says so in its headers.
+/// 401, or what stands for it in gRPC: an answer that is refused before it has a body says so in its headers. Not where a
+/// login of another kind is asked for (RFC 9470): no refresh is one.
 fn is_unauthenticated<R>(response: &Response<R>) -> bool {
     const UNAUTHENTICATED: &str = "16";
+    const STEP_UP: &str = "insufficient_user_authentication";
     let headers = response.headers();
+    let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    if challenges.any(|challenge| challenge.contains(STEP_UP)) {
+        return false;
+    }
     let is_grpc = || {
         headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
             && headers.get("grpc-status").is_some_and(|status| status == UNAUTHENTICATED)

@@ -11,7 +11,7 @@
 //! 3. the access token is sent with it, marked sensitive. One that is due (the smaller of a minute and a fifth of its life
 //!    before it expires, and some jitter earlier) is refreshed beside the request; one that has expired, before it;
 //! 4. a 401 (`UNAUTHENTICATED` in gRPC): once more, if the body can be sent again, with the tokens of a refresh, or those
-//!    that another request got meanwhile. Never with those of another login.
+//!    that another request got meanwhile. Never with those of another login, and not where a step-up is asked for (RFC 9470).
 //!
 //! Redirects are followed outside the layer, if at all, so that each hop comes through these rules.
 //!

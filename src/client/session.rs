@@ -43,6 +43,8 @@ impl Session {
     /// A session at the service whose mount point is `base`, such as `https://app.example/auth`, with the refresh token
     /// in bodies, which the service must deliver there (`Delivery::Body` or `Delivery::Both`).
     ///
+    /// The transport carries credentials and refresh tokens, so it should follow no redirects, and log no bodies.
+    ///
     /// # Errors
     ///
     /// As [`SessionBuilder::build`].
@@ -81,7 +83,7 @@ impl Session {
         }
     }
 
-    /// Opens a session with these credentials, which must serialize to a JSON object. One that was held is ended on the
+    /// Opens a session with these credentials, which must serialize to a JSON object (with a cookie: to any JSON). One that was held is ended on the
     /// server after the new one is there.
     ///
     /// Goes on to its end if the caller goes away.
@@ -217,7 +219,7 @@ async fn login(shared: &Arc<Shared>, credentials: serde_json::Value) -> Result<(
     // What was held is ended afterwards, if it can be read.
     let _ = shared.load().await;
     let old = shared.held();
-    let request = shared.endpoint.login(credentials, old.as_ref().map(|held| &held.tokens));
+    let request = shared.endpoint.login(credentials, old.as_ref().map(|held| &held.tokens))?;
     let (answer, sent) = shared.exchange(request, LOGIN_PATIENCE).await?;
     match answer.status() {
         StatusCode::OK => {}

@@ -9,7 +9,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, RETRY_AFTE
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::schedule;
@@ -67,19 +67,22 @@ impl Endpoint {
         matches!(path, Some(b"/login" | b"/refresh" | b"/logout" | b"/revoke"))
     }
 
-    pub(super) fn login(&self, credentials: Value, held: Option<&Tokens>) -> Request<Bytes> {
-        match self.carrier {
-            Carrier::Body => {
-                let mut body = match credentials {
-                    Value::Object(body) => body,
-                    // No service takes it; its answer says so.
-                    other => Map::from_iter([("credentials".to_owned(), other)]),
-                };
-                body.insert("delivery".to_owned(), "body".into());
-                self.post("/login", Some(&Value::Object(body)))
+    pub(super) fn login(
+        &self,
+        mut credentials: Value,
+        held: Option<&Tokens>,
+    ) -> Result<Request<Bytes>, ClientError> {
+        match (&self.carrier, &mut credentials) {
+            (Carrier::Body, Value::Object(members)) => {
+                members.insert("delivery".to_owned(), "body".into());
             }
-            Carrier::Cookie(_) => self.with_cookie(self.post("/login", Some(&credentials)), held),
+            (Carrier::Body, _) => {
+                let detail = "the credentials must be a JSON object: the service reads in it how to deliver";
+                return Err(ClientError::new(ClientErrorKind::Credentials, detail));
+            }
+            (Carrier::Cookie(_), _) => {}
         }
+        Ok(self.with_cookie(self.post("/login", Some(&credentials)), held))
     }
 
     pub(super) fn refresh(&self, held: &Tokens) -> Request<Bytes> {

@@ -795,6 +795,15 @@ it('403 and others are not retried', async (w) => {
   assert.equal(w.calls.length, 2);
 });
 
+it('401 that asks for another login (RFC 9470): that is the answer', async (w) => {
+  const s = await w.signedIn();
+  const challenge = 'Bearer realm="api", error="insufficient_user_authentication", max_age="300"';
+  w.routes['/api'] = () => new Response('', { status: 401, headers: { 'www-authenticate': challenge } });
+  assert.equal((await s.fetch(`${HOME}/api`)).status, 401);
+  assert.equal(w.to('/api').length, 1);
+  assert.equal(w.to('/auth/refresh').length, 0);
+});
+
 it('401 to an old token: the newer one is used without another refresh', async (w) => {
   const s = await w.signedIn();
   const slow = byHand();
