@@ -1,11 +1,14 @@
-//! The demo, driven in a real browser.
+//! The demo and its session module, driven in a real browser.
 //!
 //! Starts the built example `demo`, and `tls`, on a free port and lets `tests/browser/demo.mjs` sign in, reload,
 //! refresh from two tabs, revoke, replay a stolen token and sign out in headless Chromium. Cookie flags, what a
 //! page's script can read, and whether a page fits a phone are facts only a browser can tell.
 //!
-//! Needs Node.js 20, Chromium and playwright-core. Where one is missing the test says so and passes;
-//! with `REQUIRE_PARTS=1` it fails instead. `scripts/test.sh` installs all three.
+//! `tests/browser/session.mjs` does the same with `session.js` alone, in many tabs, with answers lost, clocks wrong and
+//! logins that race. `tests/browser/session.test.mjs` tries its rules one by one, against a browser made of fakes.
+//!
+//! Needs Node.js 20, and, but for the last, Chromium and playwright-core. Where one is missing the test says so and
+//! passes; with `REQUIRE_PARTS=1` it fails instead. `scripts/test.sh` installs all three.
 // `allow-unwrap-in-tests` does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
@@ -13,6 +16,7 @@
 mod program;
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -28,28 +32,44 @@ fn the_demo_works_in_a_browser_over_tls() {
     works_in_a_browser("tls");
 }
 
+#[test]
+fn the_session_module_works_in_a_browser() {
+    let parts = match Parts::find("demo", "session.mjs") {
+        Ok(parts) => parts,
+        Err(missing) => return skip(&missing),
+    };
+    let retry = "4500";
+    // Of the two lifetimes, one ends by itself while the test waits, and the other never does.
+    let demo = Program::start(&parts.demo, &[("RETRY_WINDOW_MS", retry), ("ACCESS_TTL_SECS", "900")]);
+    let short_lived = Program::start(&parts.demo, &[("ACCESS_TTL_SECS", "4")]);
+    parts.run(&[
+        ("BASE_URL", demo.url.as_ref()),
+        ("SHORT_LIVED_URL", short_lived.url.as_ref()),
+        ("RETRY_WINDOW_MS", retry.as_ref()),
+    ]);
+}
+
+#[test]
+fn the_session_module_keeps_its_rules() {
+    let (node, script) = match find_node().and_then(|node| Ok((node, find_script("session.test.mjs")?))) {
+        Ok(parts) => parts,
+        Err(missing) => return skip(&missing),
+    };
+    succeeds(Command::new(node).arg("--test").arg(script));
+}
+
 fn works_in_a_browser(example: &str) {
-    let parts = match Parts::find(example) {
+    let parts = match Parts::find(example, "demo.mjs") {
         Ok(parts) => parts,
         Err(missing) => return skip(&missing),
     };
     // Short windows, so that a rotation and a theft can be waited for: tokens are held for 4 seconds.
     let demo = Program::start(&parts.demo, &[("RETRY_WINDOW_MS", "6000")]);
-
-    let status = Command::new(&parts.node)
-        .arg(&parts.script)
-        .env("BASE_URL", &demo.url)
-        .env("CHROMIUM", &parts.chromium)
-        .env("PLAYWRIGHT_DIR", &parts.playwright_dir)
-        .env("SCREENSHOTS", target_dir().join("screenshots").join(example))
-        .stdin(Stdio::null())
-        .status()
-        .unwrap_or_else(|error| panic!("{} did not start: {error}", parts.node.display()));
-
-    assert!(status.success(), "the browser test failed ({status}); its last lines are above");
+    let screenshots = target_dir().join("screenshots").join(example);
+    parts.run(&[("BASE_URL", demo.url.as_ref()), ("SCREENSHOTS", screenshots.as_ref())]);
 }
 
-/// What the test needs besides itself.
+/// What a test needs besides itself.
 struct Parts {
     demo: PathBuf,
     script: PathBuf,
@@ -59,20 +79,38 @@ struct Parts {
 }
 
 impl Parts {
-    fn find(example: &str) -> Result<Self, String> {
+    fn find(example: &str, script: &str) -> Result<Self, String> {
         Ok(Self {
             demo: program::built(example)?,
-            script: find_script()?,
+            script: find_script(script)?,
             node: find_node()?,
             chromium: find_chromium()?,
             playwright_dir: find_playwright()?,
         })
     }
+
+    fn run(&self, settings: &[(&str, &OsStr)]) {
+        succeeds(
+            Command::new(&self.node)
+                .arg(&self.script)
+                .env("CHROMIUM", &self.chromium)
+                .env("PLAYWRIGHT_DIR", &self.playwright_dir)
+                .envs(settings.iter().copied()),
+        );
+    }
 }
 
-fn find_script() -> Result<PathBuf, String> {
-    // A packaged crate comes without it.
-    existing(manifest_dir().join("tests/browser/demo.mjs")).map_err(|path| format!("no {path}"))
+fn succeeds(command: &mut Command) {
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .unwrap_or_else(|error| panic!("{} did not start: {error}", command.get_program().to_string_lossy()));
+    assert!(status.success(), "the test failed ({status}); its last lines are above");
+}
+
+fn find_script(name: &str) -> Result<PathBuf, String> {
+    // A packaged crate comes without them.
+    existing(manifest_dir().join("tests/browser").join(name)).map_err(|path| format!("no {path}"))
 }
 
 fn find_chromium() -> Result<PathBuf, String> {

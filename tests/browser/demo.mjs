@@ -1,96 +1,22 @@
 // Drives the demo page in headless Chromium, as a person would, and looks where a thief would.
 //
-// BASE_URL        where the demo listens
-// CHROMIUM        path of the browser
-// PLAYWRIGHT_DIR  folder whose node_modules holds playwright-core
-// SCREENSHOTS     optional folder for pictures of both states
-//
-// One line per check; the first failure ends the run. Waits are on conditions, never on a clock.
+// SCREENSHOTS     optional folder for pictures of both states; what else is needed, support.mjs says
 
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
+import {
+  ADA, BASE_URL, BOB, OVER_TLS, bodies, browser, check, expectError, isRefresh, newContext, reading, refreshCookie,
+  secrets, unexpected,
+} from './support.mjs';
 
-const need = (name) => process.env[name] || fail(`the environment variable ${name} is not set`);
-const BASE_URL = need('BASE_URL').replace(/\/$/, '');
-const CHROMIUM = need('CHROMIUM');
-const PLAYWRIGHT = resolve(need('PLAYWRIGHT_DIR'), 'node_modules/playwright-core');
 const SCREENSHOTS = process.env.SCREENSHOTS;
-
-const ADA = { email: 'ada@example.com', password: 'correct horse', role: 'admin' };
-const BOB = { email: 'bob@example.com', password: 'battery staple', role: 'user' };
-const COOKIE = '__Secure-refresh_token';
 const WIDTHS = [390, 1280];
 const THEMES = ['light', 'dark'];
 // The demo may hold a fresh cookie for 4 seconds before it rotates; the tabs must live to see that.
 const ROTATION_DEADLINE = 60_000;
 
-const consoleLines = [];
-const unexpected = [];
-const secrets = new Set(); // all refresh tokens that were ever set as a cookie
-const bodies = [];         // of all answers to the pages: [url, text]
-const reading = [];
-const OVER_TLS = BASE_URL.startsWith('https:');
-let outageSimulated = false;
-
-function fail(message) {
-  console.error(message);
-  process.exit(1);
-}
-
-// A browser that hangs must not hang the test run; playwright ends the browser with this process.
-setTimeout(() => fail('not ok - the browser test took longer than four minutes'), 240_000).unref();
-
-async function check(name, body) {
-  try {
-    await body();
-    console.log(`ok - ${name}`);
-  } catch (error) {
-    console.error(`not ok - ${name}\n${error.stack ?? error}`);
-    console.error(`--- console of the page ---\n${consoleLines.join('\n') || '(empty)'}`);
-    await browser.close();
-    process.exit(1);
-  }
-}
-
-// The browser itself logs every refused request as an error; those that the checks provoke are fine.
-function expected(message) {
-  const path = new URL(message.location().url || BASE_URL).pathname;
-  const status = /status of (\d+)/.exec(message.text())?.[1];
-  return (status === '401' && ['/auth/login', '/auth/refresh'].includes(path))
-    || (status === '503' && path === '/auth/login' && outageSimulated);
-}
-
-async function readAnswer(response) {
-  for (const { name, value } of await response.headersArray()) {
-    const token = name.toLowerCase() === 'set-cookie' && value.split(';')[0].split('=')[1];
-    if (token) secrets.add(token);
-  }
-  bodies.push([response.url(), await response.text()]);
-}
-
-function listen(page) {
-  // An answer that was given up has no body to read.
-  page.on('response', (response) => reading.push(readAnswer(response).catch(() => {})));
-  page.on('console', (message) => {
-    const line = `${message.type()}: ${message.text()} (${message.location().url})`;
-    consoleLines.push(line);
-    if (message.type() === 'error' && !expected(message)) unexpected.push(line);
-  });
-  page.on('pageerror', (error) => {
-    consoleLines.push(`uncaught: ${error.stack}`);
-    unexpected.push(`uncaught: ${error.message}`);
-  });
-}
-
-async function newContext() {
-  // Over TLS the certificate is one that the example made for itself.
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ignoreHTTPSErrors: OVER_TLS });
-  context.setDefaultTimeout(15_000);
-  context.on('page', listen);
-  return context;
-}
+let outageOver;
 
 async function open(context) {
   const page = await context.newPage();
@@ -105,9 +31,7 @@ async function signedIn(page) {
 }
 
 const signedOut = (page) => page.locator('#sign-in').waitFor();
-const isRefresh = (message) => new URL(message.url()).pathname === '/auth/refresh';
 const settle = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-const refreshCookie = async (context) => (await context.cookies(`${BASE_URL}/auth`)).find(({ name }) => name === COOKIE);
 
 async function assertSignedOut(page) {
   await signedOut(page);
@@ -209,13 +133,8 @@ async function assertFits(page, state) {
 }
 
 if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
-const { chromium } = createRequire(import.meta.url)(PLAYWRIGHT);
-const browser = await chromium.launch({
-  executablePath: CHROMIUM,
-  headless: true,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'],
-}).catch((error) => fail(`Chromium did not start: ${error.message}`));
+expectError('/auth/login', /status of 401/);
+expectError('/auth/refresh', /status of 401/);
 
 const context = await newContext();
 const page = await open(context);
@@ -243,7 +162,7 @@ await check('a wrong password shows an error and stays signed out', async () => 
 });
 
 await check('an outage shows its own error', async () => {
-  outageSimulated = true;
+  outageOver = expectError('/auth/login', /status of 503/);
   await page.route('**/auth/login', (route) => route.fulfill({ status: 503, json: { error: 'unavailable' } }));
   await submit(page, ADA);
   await page.locator('#error', { hasText: 'unavailable' }).waitFor();
@@ -259,7 +178,7 @@ await check('signing in by keyboard alone shows the claims and clears the error'
   await page.keyboard.type(ADA.password);
   await page.keyboard.press('Enter');
   await signedIn(page);
-  outageSimulated = false;
+  outageOver();
   const focused = () => page.evaluate(() => {
     const { id, textContent } = document.activeElement;
     return [id || textContent, getComputedStyle(document.activeElement).outlineStyle];
