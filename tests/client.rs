@@ -730,6 +730,99 @@ async fn a_refresh_goes_around_the_limits_of_those_who_wait_for_it() {
     assert_eq!((response.status(), server.asked("refresh")), (StatusCode::OK, 2));
 }
 
+/// tower's mock panics if it is called without having been ready.
+#[tokio::test(start_paused = true)]
+async fn each_try_waits_until_the_wrapped_service_is_ready() {
+    let server = Server::default();
+    let session = signed_in(&server).await;
+    let (mock, mut handle) = tower_test::mock::pair::<Request<Full<Bytes>>, Response<Full<Bytes>>>();
+    let client = ServiceBuilder::new().layer(SessionLayer::new(session.clone())).service(mock);
+    let answer = |status| Response::builder().status(status).body(Full::default()).unwrap();
+    advance(Duration::from_secs(60)).await;
+
+    handle.allow(0);
+    let mut request = polled(client.clone().oneshot(get(ME)));
+    assert!(request.poll().is_none(), "not ready for the first");
+    handle.allow(1);
+    assert!(request.poll().is_none());
+    let (first, send) = handle.next_request().await.unwrap();
+    assert_eq!(first.headers()[AUTHORIZATION], "Bearer access-1");
+    send.send_response(answer(401));
+    // The refresh, and then the second try.
+    assert!(request.poll().is_none());
+    settle().await;
+    assert!(request.poll().is_none(), "not ready for the second");
+    assert_eq!(server.asked("refresh"), 1);
+    handle.allow(1);
+    assert!(request.poll().is_none());
+    let (second, send) = handle.next_request().await.unwrap();
+    assert_eq!(second.headers()[AUTHORIZATION], "Bearer access-2");
+    send.send_response(answer(200));
+    assert_eq!(request.poll().unwrap().unwrap().status(), 200);
+
+    // A service that breaks in between leaves the answer there is.
+    advance(Duration::from_secs(60)).await;
+    handle.allow(1);
+    let mut request = polled(client.clone().oneshot(get(ME)));
+    assert!(request.poll().is_none());
+    let (_, send) = handle.next_request().await.unwrap();
+    send.send_response(answer(401));
+    assert!(request.poll().is_none());
+    settle().await;
+    handle.send_error("it is gone");
+    assert_eq!(request.poll().unwrap().unwrap().status(), 401);
+}
+
+/// A future that a test polls by hand.
+fn polled<F: Future>(future: F) -> Polled<F> {
+    Polled(Box::pin(future))
+}
+
+struct Polled<F>(Pin<Box<F>>);
+
+impl<F: Future> Polled<F> {
+    fn poll(&mut self) -> Option<F::Output> {
+        match self.0.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+}
+
+/// Whoever follows redirects does it outside of the layer: each hop is looked at.
+#[tokio::test(start_paused = true)]
+async fn a_redirect_takes_no_token_to_another_origin() {
+    let server = Server::default();
+    let session = signed_in(&server).await;
+    let hops = Arc::new(Mutex::new(Vec::new()));
+    let redirecting = {
+        let hops = hops.clone();
+        tower::service_fn(move |request: Request<Full<Bytes>>| {
+            let token = request.headers().contains_key(AUTHORIZATION);
+            hops.lock().unwrap().push((request.uri().to_string(), token));
+            let to = match request.uri().path() {
+                "/1" => Some("/2"),
+                "/2" => Some("https://evil.example/3"),
+                "/3" => Some("https://app.example/4"),
+                _ => None,
+            };
+            let response = match to {
+                Some(to) => Response::builder().status(307).header("location", to),
+                None => Response::builder(),
+            };
+            std::future::ready(Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap()))
+        })
+    };
+    let client = ServiceBuilder::new()
+        .layer(tower_http::follow_redirect::FollowRedirectLayer::new())
+        .layer(SessionLayer::new(session))
+        .service(redirecting);
+    client.oneshot(get("https://app.example/1")).await.unwrap();
+    let own = |path: &str| (format!("https://app.example{path}"), true);
+    let evil = ("https://evil.example/3".to_owned(), false);
+    assert_eq!(*hops.lock().unwrap(), [own("/1"), own("/2"), evil, own("/4")]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn tokens_are_saved_before_they_are_used() {
     /// Notes what the server had seen when the storage was written.
