@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::token::cache::{FoundKey, Remembered, TokenCache};
 use crate::token::claims::ReadClaims;
 use crate::token::claims_set::{self, RawRegistered};
 use crate::token::compact::{Compact, decode};
@@ -19,6 +20,7 @@ use crate::token::verified::{Registered, Verified};
 pub(crate) struct Arm<C> {
     core: Arc<Core>,
     checks: Arc<[Check<C>]>,
+    cache: Arc<TokenCache<C>>,
 }
 
 pub(crate) type Check<C> = Arc<dyn Fn(&Registered, &C) -> Result<(), Cow<'static, str>> + Send + Sync>;
@@ -26,13 +28,15 @@ pub(crate) type Check<C> = Arc<dyn Fn(&Registered, &C) -> Result<(), Cow<'static
 // By hand, as a derive would ask for `C: Clone`.
 impl<C> Clone for Arm<C> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), checks: Arc::clone(&self.checks) }
+        let (core, checks) = (Arc::clone(&self.core), Arc::clone(&self.checks));
+        Self { core, checks, cache: Arc::clone(&self.cache) }
     }
 }
 
 impl<C> Arm<C> {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, checks: Arc::new([]) }
+        let cache = TokenCache::new(core.cache);
+        Self { core, checks: Arc::new([]), cache }
     }
 
     pub(crate) fn issuer(&self) -> &str {
@@ -50,12 +54,43 @@ impl<C> Arm<C> {
     /// The same issuer with one more check behind the others.
     pub(crate) fn and(&self, check: &Check<C>) -> Self {
         let checks = self.checks.iter().chain([check]).cloned().collect();
-        Self { core: Arc::clone(&self.core), checks }
+        Self { core: Arc::clone(&self.core), checks, cache: self.cache.anew() }
     }
 }
 
 impl<C: ReadClaims> Arm<C> {
     pub(crate) fn verify(&self, token: &str) -> Result<Verified<C>, TokenError> {
+        self.recall(token).unwrap_or_else(|| self.verify_anew(token))
+    }
+
+    /// What is decided over a token that was accepted before; `None` for any other.
+    pub(crate) fn recall(&self, token: &str) -> Option<Result<Verified<C>, TokenError>> {
+        let core = &*self.core;
+        let now = core.clock.now();
+        let Remembered { verified, not_before, key, .. } = self.cache.get(token, now)?;
+        if !core.keys.with(|keys| keys.still_finds(key)) {
+            self.cache.forget(token);
+            return None;
+        }
+        let registered = verified.registered();
+        let (expires_at, begins) = (registered.expires_at, [Some(registered.issued_at), not_before]);
+        if let Err(error) = check_times(expires_at, begins, core.leeway, now) {
+            if error.kind() == TokenErrorKind::Expired {
+                self.cache.forget(token);
+            }
+            return Some(Err(error));
+        }
+        Some(self.run_checks(registered, verified.claims()).map(|()| verified.clone()))
+    }
+
+    fn run_checks(&self, registered: &Registered, claims: &C) -> Result<(), TokenError> {
+        for check in &*self.checks {
+            check(registered, claims).map_err(|reason| TokenError::new(TokenErrorKind::Refused, reason))?;
+        }
+        Ok(())
+    }
+
+    fn verify_anew(&self, token: &str) -> Result<Verified<C>, TokenError> {
         let core = &*self.core;
         let compact = Compact::split(token, core.max_token_bytes)?;
 
@@ -69,7 +104,7 @@ impl<C: ReadClaims> Arm<C> {
             return Err(TokenError::new(TokenErrorKind::Type, "`typ` is not that of an access token"));
         }
         let kid = header.kid.as_ref().map(|Text(kid)| &**kid);
-        core.keys.with(|keys| check_signature(core, keys, kid, &header.alg.0, &compact))?;
+        let key = core.keys.with(|keys| check_signature(core, keys, kid, &header.alg.0, &compact))?;
 
         let json = decode(compact.payload)?;
         let (registered, names, claims) = claims_set::parse::<C>(&json)?;
@@ -78,11 +113,12 @@ impl<C: ReadClaims> Arm<C> {
                 return Err(TokenError::new(TokenErrorKind::Claims, format!("`{name}` is missing")));
             }
         }
-        let registered = check(core, registered, core.clock.now())?;
-        for check in &*self.checks {
-            check(&registered, &claims).map_err(|reason| TokenError::new(TokenErrorKind::Refused, reason))?;
-        }
-        Ok(Verified::new(registered, claims))
+        let (now, not_before) = (core.clock.now(), registered.nbf.map(NumericDate::rounded_up));
+        let registered = check(core, registered, not_before, now)?;
+        self.run_checks(&registered, &claims)?;
+        let verified = Verified::new(registered, claims);
+        self.cache.insert(token, Remembered { verified: verified.clone(), not_before, key, at: now });
+        Ok(verified)
     }
 }
 
@@ -93,7 +129,7 @@ fn check_signature(
     kid: Option<&str>,
     alg: &str,
     token: &Compact<'_>,
-) -> Result<(), TokenError> {
+) -> Result<FoundKey, TokenError> {
     let key = keys
         .find(kid)
         .ok_or_else(|| TokenError::new(TokenErrorKind::UnknownKey, "no key has the token's key id"))?;
@@ -102,14 +138,19 @@ fn check_signature(
     }
     let signature = decode(token.signature)?;
     if key.verify(core.crypto, token.signing_input.as_bytes(), &signature) {
-        Ok(())
+        Ok(FoundKey { identity: key.identity(), by_id: kid.is_some() })
     } else {
         Err(TokenError::new(TokenErrorKind::Signature, "the signature is not by the key"))
     }
 }
 
 /// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1).
-fn check(core: &Core, raw: RawRegistered<'_>, now: Timestamp) -> Result<Registered, TokenError> {
+fn check(
+    core: &Core,
+    raw: RawRegistered<'_>,
+    not_before: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Registered, TokenError> {
     let error = |kind, detail: &'static str| Err(TokenError::new(kind, detail));
 
     match raw.iss {
@@ -144,7 +185,7 @@ fn check(core: &Core, raw: RawRegistered<'_>, now: Timestamp) -> Result<Register
     if expires_at.saturating_duration_since(issued_at) > core.accepted_lifetime {
         return error(TokenErrorKind::Lifetime, "the token lives longer than is accepted");
     }
-    check_times(expires_at, [Some(issued_at), raw.nbf.map(NumericDate::rounded_up)], core.leeway, now)?;
+    check_times(expires_at, [Some(issued_at), not_before], core.leeway, now)?;
     if raw.is_bound {
         return error(TokenErrorKind::Bound, "the token is bound to a key that was not shown");
     }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{ConfigError, ConfigErrorKind};
+use crate::token::cache::CacheBounds;
 use crate::token::claims::ReadClaims;
 use crate::token::crypto::Crypto;
 use crate::token::issuer::Signer;
@@ -49,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) single_audience: bool,
     pub(crate) required: Box<[Box<str>]>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cache: CacheBounds,
 }
 
 impl TokenConfig {
@@ -73,6 +75,7 @@ impl TokenConfig {
                 leeway: Duration::from_secs(30),
                 max_token_bytes: 8 * 1024,
                 clock: Arc::new(SystemClock),
+                cache: CacheBounds { bytes: 32 * 1024 * 1024, life: MAX_LIFETIME },
             }),
             state: PhantomData,
         }
@@ -208,6 +211,7 @@ struct Settings {
     required: Vec<String>,
     crypto: Option<Crypto>,
     clock: Arc<dyn Clock>,
+    cache: CacheBounds,
 }
 
 /// A [`TokenConfigBuilder`] that was given a key. Sealed.
@@ -395,6 +399,20 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
         self
     }
 
+    /// How many bytes of verified tokens each verifier remembers, about: 32 MiB by default; with 0 none is.
+    ///
+    /// The application's claims are not counted. Memory is taken as tokens come.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.settings.cache.bytes = bytes as u64;
+        self
+    }
+
+    /// How long a token is remembered at most, before its signature is checked again: 15 minutes by default.
+    pub fn cache_life(mut self, life: Duration) -> Self {
+        self.settings.cache.life = life;
+        self
+    }
+
     /// The clock that tokens are made and judged by; the system's by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
@@ -434,6 +452,7 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
                 single_audience: settings.single_audience,
                 required: boxed(settings.required),
                 clock: settings.clock,
+                cache: settings.cache,
             }),
         })
     }

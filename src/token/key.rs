@@ -3,9 +3,10 @@
 use std::fmt;
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
+use zeroize::Zeroizing;
 
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::secret::{ExposeSecret, base64url, hmac_sha256};
+use crate::secret::{ExposeSecret, base64url, hmac_sha256, sha256};
 use crate::token::algorithm::Algorithm;
 use crate::token::crypto::Crypto;
 use crate::token::jwk;
@@ -163,6 +164,7 @@ impl fmt::Debug for SigningKey {
 pub struct VerifyingKey {
     algorithm: Algorithm,
     kid: Box<str>,
+    identity: KeyIdentity,
     key: DecodingKey,
     material: PublicMaterial,
 }
@@ -230,7 +232,9 @@ impl VerifyingKey {
             }
             PublicMaterial::Ed25519(point) => (DecodingKey::from_ed_der(point), jwk::thumbprint(&material)),
         };
-        Ok(Self { algorithm, kid: kid.unwrap_or_default().into(), key, material })
+        let kid: Box<str> = kid.unwrap_or_default().into();
+        let identity = KeyIdentity::of(algorithm, &kid, &material);
+        Ok(Self { algorithm, kid, identity, key, material })
     }
 
     fn with_kid_of(self, jwk: &jwk::Jwk) -> Self {
@@ -244,6 +248,7 @@ impl VerifyingKey {
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = kid.into().into();
+        self.identity = KeyIdentity::of(self.algorithm, &self.kid, &self.material);
         self
     }
 
@@ -267,6 +272,10 @@ impl VerifyingKey {
         jwk::to_json(&self.material, &self.kid, self.algorithm)
     }
 
+    pub(crate) fn identity(&self) -> KeyIdentity {
+        self.identity
+    }
+
     /// Whether two keys are the same, id and algorithm included.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.algorithm == other.algorithm && self.kid == other.kid && self.material == other.material
@@ -275,6 +284,25 @@ impl VerifyingKey {
     /// `signature` is a `Vec` because the backend's trait asks for one.
     pub(crate) fn verify(&self, crypto: Crypto, message: &[u8], signature: &Vec<u8>) -> bool {
         crypto.verify(self.algorithm, &self.key, message, signature)
+    }
+}
+
+/// Which key it is: the same for the same key read twice, another for another key by the same id. Half a digest, so that it
+/// is small; no key in a set is of an attacker's choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyIdentity([u8; 16]);
+
+impl KeyIdentity {
+    fn of(algorithm: Algorithm, kid: &str, material: &PublicMaterial) -> Self {
+        let mut text = Zeroizing::new(Vec::new());
+        for part in [algorithm.as_str().as_bytes(), kid.as_bytes()] {
+            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            text.extend_from_slice(part);
+        }
+        material.write_to(&mut text);
+        let mut half = [0; 16];
+        half.copy_from_slice(&sha256(&text)[..16]);
+        Self(half)
     }
 }
 

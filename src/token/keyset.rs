@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::algorithm::{Algorithm, Family};
+use crate::token::cache::FoundKey;
 use crate::token::json::describe;
 use crate::token::jwk::{self, Jwk};
 use crate::token::key::VerifyingKey;
@@ -182,6 +183,13 @@ impl KeySet {
             (None, [only]) => Some(only),
             (None, _) => None,
         }
+    }
+}
+
+impl KeySet {
+    /// Whether a token whose key was found so would find the same one now.
+    pub(crate) fn still_finds(&self, key: FoundKey) -> bool {
+        (key.by_id || self.keys.len() == 1) && self.keys.iter().any(|held| held.identity() == key.identity)
     }
 }
 

@@ -254,6 +254,24 @@ impl PartialEq for PublicMaterial {
 }
 
 impl PublicMaterial {
+    /// The key's bytes, behind a text that no other key has.
+    pub(crate) fn write_to(&self, text: &mut Vec<u8>) {
+        match self {
+            Self::Hmac(secret) => text.extend_from_slice(secret.expose_secret()),
+            Self::Rsa { n, e } => {
+                text.extend_from_slice(&(n.len() as u64).to_be_bytes());
+                text.extend_from_slice(n);
+                text.extend_from_slice(e);
+            }
+            // Of a length that the algorithm says.
+            Self::Ec { x, y, .. } => {
+                text.extend_from_slice(x);
+                text.extend_from_slice(y);
+            }
+            Self::Ed25519(point) => text.extend_from_slice(point),
+        }
+    }
+
     pub(crate) fn read(algorithm: Algorithm, form: KeyForm<'_>) -> Result<Self, ConfigError> {
         let material = match form {
             KeyForm::Secret(secret) => Self::Hmac(hmac_secret(secret.to_vec().into())?),

@@ -27,6 +27,10 @@
 //! own maximum of size, `typ`, keys, audiences, times and checks. So a key is found by issuer and `kid` (RFC 8725,
 //! section 3.8).
 //!
+//! A token that was accepted is remembered, up to 32 MiB of them ([`TokenConfigBuilder::cache_bytes`]), and is answered at
+//! its next sight as it would be without: the whole token is compared, its key must be in the set of that moment, times and
+//! checks are decided anew. What is saved is reading it, and the signature.
+//!
 //! Nothing here knows HTTP: [`Verifier::verify`] takes a `&str`, so it serves WebSocket messages and queues as well.
 //!
 //! ```
@@ -56,6 +60,7 @@
 
 mod algorithm;
 mod arm;
+mod cache;
 mod claims;
 mod claims_set;
 mod compact;

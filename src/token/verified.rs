@@ -77,6 +77,13 @@ impl Registered {
         self.acr.as_deref()
     }
 
+    /// How many bytes its own texts have.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let optional = [&self.jti, &self.client_id, &self.session_id, &self.acr];
+        let optional = optional.into_iter().flatten().map(|text| text.len()).sum::<usize>();
+        self.subject.len() + self.scope.len() + optional
+    }
+
     /// `iat`.
     pub fn issued_at(&self) -> Timestamp {
         self.issued_at
