@@ -262,7 +262,7 @@ fn it_keeps_within_its_bytes() {
 enum Step {
     Verify(usize),
     Advance(u64),
-    StepBack(u64),
+    GoBack(u64),
     Keys(Vec<u8>),
     Check(bool),
 }
@@ -271,7 +271,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (0..12_usize).prop_map(Step::Verify),
         2 => (0..600_000_u64).prop_map(Step::Advance),
-        1 => (0..600_000_u64).prop_map(Step::StepBack),
+        1 => (0..600_000_u64).prop_map(Step::GoBack),
         2 => prop::sample::subsequence(vec![1_u8, 2, 3, 4], 1..=3).prop_map(Step::Keys),
         1 => any::<bool>().prop_map(Step::Check),
     ];
@@ -315,7 +315,7 @@ proptest! {
                     prop_assert_eq!(told(&with), told(&without), "at {:?}", clock.now());
                 }
                 Step::Advance(millis) => clock.advance(Duration::from_millis(millis)),
-                Step::StepBack(millis) => clock.step_back(Duration::from_millis(millis)),
+                Step::GoBack(millis) => clock.step_back(Duration::from_millis(millis)),
                 Step::Keys(seeds) => {
                     // 1 and 4 cannot be in one set.
                     let seeds = seeds.iter().filter(|seed| **seed != 4 || !seeds.contains(&1));
