@@ -4,11 +4,12 @@
 //! 2. An attempt that is not answered in nine seconds, whose connection fails, or that is answered by an outage (5xx) without
 //!    `Retry-After`, is given up and made again at once.
 //! 3. Answered: saved, then used. Refused for good: forgotten. Anything else: those who wait are told, the session is
-//!    kept, and the same task tries again after a back-off, for 30 seconds in all; the rotation may have been carried
-//!    out, and the server repeats its answer for so long.
-//! 4. A login or logout meanwhile: the result is thrown away.
+//!    kept, and the same task tries again after a back-off, for 30 seconds in all. An attempt that was lost may have been
+//!    carried out, and the server repeats its answer for so long: then nothing keeps the task from asking again every four
+//!    seconds at least, whatever is answered meanwhile.
+//! 4. Other tokens meanwhile, by a login, a logout or another process: the result is thrown away.
 //!
-//! If the task is dropped (its runtime ended), the next of those who wait starts another.
+//! If the task is dropped (its runtime ended) or stands still (its runtime is not driven), those who wait start another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::Event;
-use crate::client::schedule::{GIVE_UP, PERSIST, back_off};
-use crate::client::state::{Flight, Held, Outcome, Shared, State, at_server, bounded};
+use crate::client::schedule::{GIVE_UP, PERSIST, SOON, STANDSTILL, back_off};
+use crate::client::state::{Flight, Held, Login, Outcome, Shared, State, at_server, run};
 use crate::client::timer;
 use crate::client::tokens::Tokens;
 use crate::client::wire::{self, Meaning};
@@ -33,6 +34,8 @@ use crate::secret::random;
 struct InFlight {
     shared: Arc<Shared>,
     id: u64,
+    /// The tokens that it refreshes; `None` before the storage was read.
+    seen: Option<Arc<Held>>,
     outcome: watch::Sender<Option<Outcome>>,
 }
 
@@ -73,7 +76,7 @@ pub(super) enum Force {
 /// What comes of asking for a refresh.
 pub(super) enum Boarding {
     /// It is under way.
-    Aboard(watch::Receiver<Option<Outcome>>),
+    Aboard(u64, watch::Receiver<Option<Outcome>>),
     /// There are other tokens already.
     Changed,
 }
@@ -82,12 +85,18 @@ impl Shared {
     /// Refreshes the tokens that were seen, or waits for the refresh under way.
     pub(super) async fn refresh(self: &Arc<Self>, seen: Option<&Arc<Held>>, force: Force) -> Outcome {
         for _ in 0..3 {
-            let Boarding::Aboard(mut outcome) = self.board(seen, force)? else { return Ok(()) };
-            // Without one the task was dropped: the next round starts another.
-            if let Ok(outcome) = outcome.wait_for(Option::is_some).await
-                && let Some(outcome) = &*outcome
-            {
-                return outcome.clone();
+            let Boarding::Aboard(id, outcome) = self.board(seen, force)? else { return Ok(()) };
+            match wait_for(outcome).await? {
+                // That of tokens before these was thrown away.
+                Some(Ok(())) if seen.is_some_and(|seen| self.is_held(seen)) => {}
+                Some(outcome) => return outcome,
+                // Dropped, or standing still: the next round starts another.
+                None => {
+                    let mut state = self.state();
+                    if state.flight.as_ref().is_some_and(|flight| flight.id == id) {
+                        state.flight = None;
+                    }
+                }
             }
         }
         Err(ClientError::unavailable("the refresh was dropped with its runtime"))
@@ -114,7 +123,7 @@ impl Shared {
                 return Ok(Boarding::Changed);
             }
             if let Some(flight) = &state.flight {
-                return Ok(Boarding::Aboard(flight.outcome.clone()));
+                return Ok(Boarding::Aboard(flight.id, flight.outcome.clone()));
             }
             if force == Force::No
                 && state.quiet_until.is_some_and(|until| timer::now() < until)
@@ -124,8 +133,9 @@ impl Shared {
             }
             self.start(&mut state)
         };
+        let id = flight.id;
         runtime.spawn(fly(flight));
-        Ok(Boarding::Aboard(outcome))
+        Ok(Boarding::Aboard(id, outcome))
     }
 
     /// Call it when no flight is under way.
@@ -134,74 +144,52 @@ impl Shared {
         state.flights += 1;
         let id = state.flights;
         state.flight = Some(Flight { id, outcome: outcome.clone() });
-        (InFlight { shared: Arc::clone(self), id, outcome: sender }, outcome)
+        let seen = state.held.clone();
+        (InFlight { shared: Arc::clone(self), id, seen, outcome: sender }, outcome)
     }
 
-    /// One round: two attempts at most.
-    async fn round(self: &Arc<Self>) -> Outcome {
+    /// Two attempts at most. `lost` becomes true with the first that may have been carried out.
+    async fn round(self: &Arc<Self>, seen: Option<&Arc<Held>>, lost: &mut bool) -> Outcome {
         self.load().await?;
-        let (held, epoch) = {
-            let state = self.state();
-            (state.held.clone(), state.epoch)
-        };
-        let Some(held) = held else { return Err(ClientError::signed_out()) };
-        let held = match self.reread(&held, epoch).await? {
-            // Another process was here.
-            Some(newer) if !newer.is_due(self.now()) => return Ok(()),
-            Some(newer) => newer,
-            None => held,
+        let held = {
+            let _writing = self.writer.lock().await;
+            if seen.is_some_and(|seen| !self.is_held(seen)) {
+                return self.outcome();
+            }
+            if self.take_over().await && self.held().is_none_or(|held| !held.is_due(self.now())) {
+                return self.outcome();
+            }
+            let held = self.held().ok_or_else(ClientError::signed_out)?;
+            self.catch_up(&held.tokens).await;
+            held
         };
         let mut again = true;
         let failed = loop {
             match self.attempt(&held).await {
-                Attempt::Granted(tokens) => return self.replace(Some(tokens), epoch, Event::Refreshed).await,
-                Attempt::Ended => {
-                    self.replace(None, epoch, Event::Expired).await?;
-                    return Err(ClientError::signed_out());
+                Attempt::Granted(tokens) => return self.replace(&held, Some(tokens), Event::Refreshed).await,
+                Attempt::Ended => return self.replace(&held, None, Event::Expired).await,
+                Attempt::Lost(_) if again => (again, *lost) = (false, true),
+                Attempt::Lost(error) => {
+                    *lost = true;
+                    break error;
                 }
-                Attempt::Lost(_) if again => again = false,
-                Attempt::Lost(error) | Attempt::Failed(error) => break error,
+                Attempt::Failed(error) => break error,
             }
         };
-        self.failed(&failed, epoch);
-        Err(failed)
+        // A login has made it pointless.
+        if self.is_held(&held) { Err(failed) } else { self.outcome() }
     }
 
-    /// The storage is the truth for all processes that share it. `None`: it holds what memory holds.
-    async fn reread(&self, held: &Arc<Held>, epoch: u64) -> Result<Option<Arc<Held>>, ClientError> {
-        let _writing = self.writer.lock().await;
-        if self.epoch() != epoch {
-            return Ok(None);
-        }
-        if self.state().unsaved {
-            // Then memory is the truth.
-            let saved = bounded(self.storage.save(Some(&held.tokens))).await;
-            self.state().unsaved = saved.is_err();
-            return Ok(None);
-        }
-        match bounded(self.storage.load()).await {
-            Ok(Some(stored)) if stored.same(&held.tokens) => Ok(None),
-            Ok(Some(stored)) => {
-                let newer = Held::new(stored, epoch, self.now()).map(Arc::new);
-                if newer.is_some() {
-                    self.state().held.clone_from(&newer);
-                }
-                Ok(newer)
-            }
-            Ok(None) => {
-                self.state().held = None;
-                self.tell(Event::SignedOut);
-                Err(ClientError::signed_out())
-            }
-            Err(error) => {
-                self.tell(Event::StorageFailed(error));
-                Ok(None)
-            }
-        }
+    /// For those who wait: whether there is a session to look at.
+    fn outcome(&self) -> Outcome {
+        self.held().map(drop).ok_or_else(ClientError::signed_out)
     }
 
     async fn attempt(&self, held: &Held) -> Attempt {
-        let request = self.endpoint.refresh(&held.tokens);
+        let request = match self.endpoint.refresh(&held.tokens) {
+            Ok(request) => request,
+            Err(error) => return Attempt::Failed(error),
+        };
         let (answer, sent) = match self.exchange(request, GIVE_UP).await {
             Ok(answered) => answered,
             Err(error) => return Attempt::Lost(error),
@@ -209,7 +197,8 @@ impl Shared {
         match wire::meaning(&answer) {
             Meaning::Granted => match self.endpoint.tokens(&answer, Some(&held.tokens), sent) {
                 Ok(tokens) => Attempt::Granted(tokens),
-                Err(error) => Attempt::Failed(error),
+                // It says that it was carried out.
+                Err(error) => Attempt::Lost(error),
             },
             Meaning::Ended => Attempt::Ended,
             Meaning::Failed(error) => {
@@ -245,53 +234,76 @@ impl Shared {
         }
     }
 
-    /// Ends the refresh that began in `epoch`, unless there was a login or logout meanwhile.
-    async fn replace(&self, tokens: Option<Tokens>, epoch: u64, event: Event) -> Outcome {
+    /// Ends the refresh of these tokens, unless there are others meanwhile.
+    async fn replace(&self, presented: &Arc<Held>, tokens: Option<Tokens>, event: Event) -> Outcome {
         let _writing = self.writer.lock().await;
-        {
-            let state = self.state();
-            // A logout under way ends the session by itself, and says so.
-            if state.epoch != epoch || (tokens.is_none() && state.leaving) {
-                return Ok(());
-            }
+        if !self.is_held(presented) || self.take_over().await {
+            return self.outcome();
         }
-        self.put(tokens, epoch).await;
+        // A logout under way ends the session by itself, and says so.
+        if tokens.is_none() && self.state().leaving {
+            return Err(ClientError::signed_out());
+        }
+        self.put(tokens, Login::Same).await;
         self.tell(event);
-        Ok(())
+        self.outcome()
     }
 
-    fn failed(&self, error: &ClientError, epoch: u64) {
+    /// Notes a failed round, and says when there may be another.
+    fn failed(&self, error: &ClientError, wait: Duration) -> Instant {
+        let until = timer::now() + wait;
         {
             let mut state = self.state();
-            if state.epoch != epoch {
-                return;
-            }
             state.failures = state.failures.saturating_add(1);
-            let failing_for = timer::since(*state.failing_since.get_or_insert_with(timer::now));
-            let wait = back_off(state.failures, failing_for, random::<4>().map_or(0, u32::from_be_bytes));
-            state.quiet_until = Some(timer::now() + wait.max(error.retry_after().unwrap_or_default()));
+            state.quiet_until = Some(until);
             state.failed = Some(error.clone());
         }
         self.tell(Event::RefreshFailed(error.clone()));
+        until
     }
+}
+
+/// The outcome of a flight; `None` if it was dropped, or stands still. In a task of its own, as a caller's runtime may have
+/// no timer.
+async fn wait_for(mut flight: watch::Receiver<Option<Outcome>>) -> Result<Option<Outcome>, ClientError> {
+    run(async move {
+        let landed = timeout(STANDSTILL, flight.wait_for(Option::is_some)).await;
+        Ok(landed.ok().and_then(|landed| landed.ok().and_then(|outcome| (*outcome).clone())))
+    })
+    .await
 }
 
 async fn fly(mut flight: InFlight) {
     let began = timer::now();
-    let epoch = flight.shared.epoch();
+    // Of this task, however long others have failed before: it is from its own attempts that a rotation may be pending.
+    let (mut rounds, mut lost) = (0, false);
     loop {
-        let outcome = flight.shared.round().await;
-        let lost = matches!(&outcome, Err(error) if error.kind() == ClientErrorKind::Unavailable);
+        let outcome = flight.shared.round(flight.seen.as_ref(), &mut lost).await;
+        rounds += 1;
+        let error = match &outcome {
+            Err(error) if error.kind() != ClientErrorKind::SignedOut => error.clone(),
+            _ => {
+                flight.land(outcome);
+                return;
+            }
+        };
+        let random = random::<4>().map_or(0, u32::from_be_bytes);
+        let (soon, asked) = (back_off(rounds, random).min(SOON), error.retry_after().unwrap_or_default());
+        let wait = if lost { soon } else { soon.max(asked) };
+        let goes_on = (lost || error.kind() == ClientErrorKind::Unavailable)
+            && timer::since(began).saturating_add(wait) < PERSIST;
+        let failures = flight.shared.state().failures.saturating_add(1);
+        let wait = if goes_on { wait } else { back_off(failures, random).max(asked) };
+        let until = flight.shared.failed(&error, wait);
         let shared = flight.land(outcome);
-        let quiet_until = shared.state().quiet_until;
-        match quiet_until {
-            Some(until) if lost && until < began + PERSIST => sleep_until(until).await,
-            _ => return,
+        if !goes_on {
+            return;
         }
+        sleep_until(until).await;
         flight = {
             let mut state = shared.state();
-            // Settled meanwhile, or about to be.
-            if state.failures == 0 || state.epoch != epoch || state.flight.is_some() {
+            // Settled meanwhile, or about to be; or another has failed since, and goes on by itself.
+            if state.quiet_until != Some(until) || state.flight.is_some() {
                 return;
             }
             shared.start(&mut state).0

@@ -13,7 +13,7 @@ use tower_service::Service;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::layer::{replay, with_token};
 use crate::client::replay::Replay;
-use crate::client::state::{AfterRefusal, Held, Shared};
+use crate::client::state::{AfterRefusal, Epoch, Held, Shared};
 
 type Access = Pin<Box<dyn Future<Output = Result<Arc<Held>, ClientError>> + Send>>;
 
@@ -51,7 +51,7 @@ struct Waiting<S, P, B> {
     inner: S,
     request: Request<B>,
     replay: P,
-    epoch: u64,
+    epoch: Epoch,
 }
 
 /// The second try.
@@ -86,8 +86,13 @@ where
         Self { shared: Some(shared), failed: None, state: State::Sent { future, held, again } }
     }
 
-    pub(super) fn waiting(shared: Arc<Shared>, inner: S, request: Request<B>, replay: P) -> Self {
-        let waiting = Waiting { inner, request, replay, epoch: shared.epoch() };
+    pub(super) fn waiting(
+        shared: Arc<Shared>,
+        inner: S,
+        request: Request<B>,
+        (replay, epoch): (P, Epoch),
+    ) -> Self {
+        let waiting = Waiting { inner, request, replay, epoch };
         let access = access(&shared);
         Self { shared: Some(shared), failed: None, state: State::Waiting { access, waiting: Some(waiting) } }
     }

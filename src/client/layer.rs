@@ -107,9 +107,9 @@ where
                     SessionFuture::sent_once(shared, self.inner.call(with_token(request, &held)), held)
                 }
             }
-            Look::Wait(_) => {
+            Look::Wait(_, epoch) => {
                 let replay = self.replay.clone();
-                SessionFuture::waiting(shared, self.take_ready(), request, replay)
+                SessionFuture::waiting(shared, self.take_ready(), request, (replay, epoch))
             }
         }
     }

@@ -36,12 +36,13 @@ impl Origin {
             _ => return false,
         };
         let Some(authority) = uri.authority() else { return false };
-        // `user@host` is sent to the host, but is read in more ways than one.
-        scheme == self.scheme
-            && !authority.as_str().contains('@')
-            && authority.host().eq_ignore_ascii_case(&self.host)
-            && authority.port().map_or(Some(default_port(scheme)), |port| port.as_str().parse().ok())
-                == Some(self.port)
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => Some(default_port(scheme)),
+            // One that is no number is read in more ways than one; so is `user@host`, which begins with no host.
+            Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()),
+            None => None,
+        };
+        scheme == self.scheme && authority.host().eq_ignore_ascii_case(&self.host) && port == Some(self.port)
     }
 }
 
@@ -52,6 +53,11 @@ fn default_port(scheme: Scheme) -> u16 {
     }
 }
 
+/// Whether a URI is a path alone. One that begins with two slashes names a host to some.
+pub(super) fn is_relative(uri: &Uri) -> bool {
+    uri.authority().is_none() && uri.scheme().is_none() && !uri.path().starts_with("//")
+}
+
 /// Those that are sent the access token. Compared exactly: neither a subdomain nor another port is the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origins(pub(super) Vec<Origin>);
@@ -59,7 +65,7 @@ pub(super) struct Origins(pub(super) Vec<Origin>);
 impl Origins {
     /// Whether a request goes to one of them. A URI that names no host goes to `relative`, if that is known.
     pub(super) fn allow(&self, uri: &Uri, relative: Option<&Origin>) -> bool {
-        if uri.authority().is_none() && uri.scheme().is_none() {
+        if is_relative(uri) {
             return relative.is_some_and(|relative| self.0.contains(relative));
         }
         self.0.iter().any(|origin| origin.is_of(uri))
@@ -90,6 +96,9 @@ mod tests {
             ("https://evil.example/https://api.example/", false),
             ("https://user@api.example/", false),
             ("https://api.example@evil.example/", false),
+            ("https://evil.example@api.example/", false),
+            ("https://api.example:99999/", false),
+            ("https://api.example:/", false),
             ("wss://api.example/", false),
             ("http://localhost:3000/", true),
             ("http://localhost/", false),
@@ -111,6 +120,7 @@ mod tests {
         let uri = "/package.Service/Method".parse().unwrap();
         assert!(origins.allow(&uri, Some(&own)));
         assert!(!origins.allow(&uri, Some(&other)));
+        assert!(!origins.allow(&"//evil.example/x".parse().unwrap(), Some(&own)));
         assert!(!origins.allow(&"https://other.example/".parse().unwrap(), Some(&own)));
     }
 

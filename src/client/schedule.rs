@@ -23,12 +23,16 @@ pub(super) fn lead(lifetime: Duration, random: u32) -> Duration {
     MINUTE.min(lifetime / 5) + fraction(jitter, random)
 }
 
-/// How long to leave the server alone after this many failures in a row, the first of which was this long ago: a second,
-/// doubled up to a minute, but no more than four seconds while a lost answer would still be repeated; and up to a quarter
-/// less.
-pub(super) fn back_off(failures: u32, failing_for: Duration, random: u32) -> Duration {
-    let most = if failing_for < PERSIST { Duration::from_secs(4) } else { MINUTE };
-    let doubled = Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(6)).min(most);
+/// The longest pause of a task that asks again for an answer that may be repeated.
+pub(super) const SOON: Duration = Duration::from_secs(4);
+
+/// How long those who wait for a refresh believe that it goes on: longer than storage and attempts take together.
+pub(super) const STANDSTILL: Duration = Duration::from_secs(90);
+
+/// How long to leave the server alone after this many failures in a row: a second, doubled up to a minute, and up to a
+/// quarter less.
+pub(super) fn back_off(failures: u32, random: u32) -> Duration {
+    let doubled = Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(6)).min(MINUTE);
     doubled.saturating_sub(fraction(doubled / 4, random))
 }
 
@@ -76,9 +80,8 @@ mod tests {
     fn back_offs_double_up_to_a_minute() {
         for (failures, most) in [(0, 1), (1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (u32::MAX, 60)] {
             let most = Duration::from_secs(most);
-            assert_eq!(back_off(failures, PERSIST, 0), most, "{failures}");
-            assert_eq!(back_off(failures, PERSIST, u32::MAX), most * 3 / 4, "{failures}");
-            assert_eq!(back_off(failures, Duration::ZERO, 0), most.min(Duration::from_secs(4)), "{failures}");
+            assert_eq!(back_off(failures, 0), most, "{failures}");
+            assert_eq!(back_off(failures, u32::MAX), most * 3 / 4, "{failures}");
         }
     }
 
@@ -86,9 +89,9 @@ mod tests {
     fn a_lost_answer_is_asked_for_again_while_the_server_repeats_it() {
         // Two attempts at once, then back-offs: how many begin in the window if each fails at once.
         let (mut at, mut attempts) = (Duration::ZERO, 0);
-        for failures in 1.. {
+        for round in 1.. {
             attempts += 2;
-            at += back_off(failures, at, 0);
+            at += back_off(round, 0).min(SOON);
             if at >= PERSIST {
                 break;
             }

@@ -18,8 +18,8 @@ use crate::client::event::{Event, Events};
 use crate::client::flight::Force;
 use crate::client::origin::{Origin, Origins};
 use crate::client::schedule::GIVE_UP;
-use crate::client::state::{Held, Shared, run};
-use crate::client::tokens::{DynStorage, TokenStorage, Tokens};
+use crate::client::state::{AfterRefusal, Held, Login, Shared, run};
+use crate::client::tokens::{DynStorage, TokenStorage};
 use crate::client::transport::Transport;
 use crate::client::wire::{self, Carrier, Endpoint};
 use crate::clock::{Clock, SystemClock};
@@ -183,6 +183,13 @@ impl Session {
     pub fn keep_alive(&self) -> impl Future<Output = ()> + Send + use<> {
         const LOOK_AGAIN: Duration = Duration::from_secs(30);
         let weak = Arc::downgrade(&self.shared);
+        // In a task of its own, as all that waits: without a timer it ends, and does not panic.
+        let pause = |wait| {
+            run(async move {
+                sleep(wait).await;
+                Ok(())
+            })
+        };
         async move {
             while let Some(shared) = weak.upgrade() {
                 // An error is told as an event, and tried again.
@@ -202,7 +209,9 @@ impl Session {
                 };
                 drop(shared);
                 // A machine that slept, a clock that was set, a login: all are seen in time.
-                sleep(wait.min(LOOK_AGAIN)).await;
+                if pause(wait.min(LOOK_AGAIN)).await.is_err() {
+                    return;
+                }
             }
         }
     }
@@ -219,6 +228,9 @@ async fn login(shared: &Arc<Shared>, credentials: serde_json::Value) -> Result<(
     // What was held is ended afterwards, if it can be read.
     let _ = shared.load().await;
     let old = shared.held();
+    // With a cookie the server ends it before it answers.
+    let ends_old = old.is_some() && matches!(shared.endpoint.carrier, Carrier::Cookie(_));
+    let _leaving = ends_old.then(|| Leaving::new(shared));
     let request = shared.endpoint.login(credentials, old.as_ref().map(|held| &held.tokens))?;
     let (answer, sent) = shared.exchange(request, LOGIN_PATIENCE).await?;
     match answer.status() {
@@ -230,14 +242,20 @@ async fn login(shared: &Arc<Shared>, credentials: serde_json::Value) -> Result<(
         _ => return Err(wire::failure(&answer)),
     }
     let tokens = shared.endpoint.tokens(&answer, None, sent)?;
-    change(shared, Some(tokens), Event::SignedIn).await;
+    {
+        let _writing = shared.writer.lock().await;
+        shared.put(Some(tokens), Login::Another).await;
+        shared.tell(Event::SignedIn);
+    }
     // With a cookie the server has done it.
     if let (Some(old), Carrier::Body) = (old, &shared.endpoint.carrier) {
         let shared = Arc::clone(shared);
         // It would lapse by itself: whether this succeeds is nobody's concern.
-        tokio::spawn(
-            async move { shared.exchange(shared.endpoint.logout(&old.tokens), GIVE_UP).await.is_ok() },
-        );
+        tokio::spawn(async move {
+            if let Ok(request) = shared.endpoint.logout(&old.tokens) {
+                let _ = shared.exchange(request, GIVE_UP).await;
+            }
+        });
     }
     Ok(())
 }
@@ -252,39 +270,53 @@ enum Whose {
 async fn logout(shared: &Arc<Shared>, whose: Whose) -> Result<(), ClientError> {
     let _door = shared.door.lock().await;
     shared.load().await?;
-    let request = match whose {
-        Whose::This => {
-            let Some(held) = shared.held() else { return Ok(()) };
-            shared.endpoint.logout(&held.tokens)
-        }
-        Whose::All => shared.endpoint.logout_many("/logout/all", authorization(shared).await?),
-        Whose::Others => shared.endpoint.logout_many("/logout/others", authorization(shared).await?),
+    let held = match whose {
+        Whose::This => match shared.held() {
+            Some(held) => held,
+            None => return Ok(()),
+        },
+        Whose::All | Whose::Others => shared.access().await?,
     };
+    // Until the tokens are forgotten.
     let _leaving = (whose != Whose::Others).then(|| Leaving::new(shared));
-    let (answer, _) = shared.exchange(request, GIVE_UP).await?;
+    let (answer, held) = match whose {
+        Whose::This => (shared.exchange(shared.endpoint.logout(&held.tokens)?, GIVE_UP).await?.0, held),
+        Whose::All => logout_many(shared, "/logout/all", held).await?,
+        Whose::Others => logout_many(shared, "/logout/others", held).await?,
+    };
     if !answer.status().is_success() {
         return Err(wire::failure(&answer));
     }
     if whose != Whose::Others {
-        change(shared, None, Event::SignedOut).await;
+        let _writing = shared.writer.lock().await;
+        // Another login by another process is not what was logged out.
+        let is_another = shared.take_over().await && shared.held().is_none_or(|now| now.epoch != held.epoch);
+        if !is_another {
+            shared.put(None, Login::Another).await;
+            shared.tell(Event::SignedOut);
+        }
     }
     Ok(())
 }
 
-async fn authorization(shared: &Arc<Shared>) -> Result<HeaderValue, ClientError> {
-    shared.access().await.map(|held: Arc<Held>| held.authorization.clone())
-}
-
-/// A login or a logout: whatever was under way changes nothing any more.
-async fn change(shared: &Arc<Shared>, tokens: Option<Tokens>, event: Event) {
-    let _writing = shared.writer.lock().await;
-    let epoch = {
-        let mut state = shared.state();
-        state.epoch += 1;
-        state.epoch
+/// By the access token, and once more with another if it is refused.
+async fn logout_many(
+    shared: &Arc<Shared>,
+    path: &str,
+    held: Arc<Held>,
+) -> Result<(Response<Bytes>, Arc<Held>), ClientError> {
+    let request = |held: &Held| shared.endpoint.logout_many(path, held.authorization.clone());
+    let (answer, _) = shared.exchange(request(&held), GIVE_UP).await?;
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return Ok((answer, held));
+    }
+    let newer = match shared.refused(&held) {
+        AfterRefusal::Refresh => shared.access().await?,
+        AfterRefusal::Again(newer) => newer,
+        AfterRefusal::Stands => return Ok((answer, held)),
     };
-    shared.put(tokens, epoch).await;
-    shared.tell(event);
+    let (answer, _) = shared.exchange(request(&newer), GIVE_UP).await?;
+    Ok((answer, newer))
 }
 
 /// While it lives, a logout is under way.

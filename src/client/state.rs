@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::{self, Event};
 use crate::client::flight::Force;
-use crate::client::origin::{Origin, Origins};
+use crate::client::origin::{Origin, Origins, is_relative};
 use crate::client::tokens::{DynStorage, Tokens};
 use crate::client::transport::Transport;
 use crate::client::wire::{self, Endpoint};
@@ -41,23 +41,26 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct State {
+    /// Every change puts another `Arc` here, so that whoever waited knows by it whether anything changed.
     pub(super) held: Option<Arc<Held>>,
+    /// What the storage holds, unless another process has written since.
+    pub(super) stored: Option<Tokens>,
     /// Whether the storage was asked.
     pub(super) loaded: bool,
-    /// Whether memory holds what the storage could not take.
-    pub(super) unsaved: bool,
-    /// Goes up with each login and logout: what began before changes nothing after.
+    /// How often it was asked in vain, and how that ended the last time.
+    pub(super) failed_loads: u64,
+    pub(super) load_failed: Option<(Instant, ClientError)>,
+    /// Goes up with each login and logout: what was asked for in one is not sent in another.
     pub(super) epoch: u64,
     pub(super) flight: Option<Flight>,
     pub(super) flights: u64,
-    /// Failed refreshes in a row, and why the last one did.
+    /// Refreshes that failed in a row, and why the last one did.
     pub(super) failures: u32,
-    pub(super) failing_since: Option<Instant>,
     pub(super) failed: Option<ClientError>,
     pub(super) quiet_until: Option<Instant>,
     /// The server's clock less this one, in milliseconds.
     pub(super) skew: i64,
-    /// While a logout is under way a refusal says nothing.
+    /// While a logout is under way, or a login that ends the session before it, a refusal says nothing.
     pub(super) leaving: bool,
 }
 
@@ -74,6 +77,8 @@ pub(super) struct Held {
     pub(super) tokens: Tokens,
     pub(super) authorization: HeaderValue,
     pub(super) epoch: u64,
+    /// Whether they came in an answer to this process: then `got` is when they were made.
+    is_answer: bool,
     got: Instant,
     /// From `got`, by a clock that nobody sets.
     due_after: Duration,
@@ -88,9 +93,12 @@ pub(super) struct Held {
 pub(super) enum Look {
     Good(Arc<Held>),
     /// The storage must be read, or these tokens be refreshed, first.
-    Wait(Option<Arc<Held>>),
+    Wait(Option<Arc<Held>>, Epoch),
     SignedOut,
 }
+
+/// Which login, or that there is none.
+pub(super) type Epoch = u64;
 
 /// What to do about a request that was refused.
 pub(super) enum AfterRefusal {
@@ -104,7 +112,7 @@ pub(super) enum AfterRefusal {
 
 impl Held {
     /// `now` is by the server's clock.
-    pub(super) fn new(tokens: Tokens, epoch: u64, now: Timestamp) -> Option<Self> {
+    pub(super) fn new(tokens: Tokens, epoch: Epoch, is_answer: bool, now: Timestamp) -> Option<Self> {
         let authorization = wire::bearer(tokens.expose_access_token())?;
         let lifetime = tokens.lifetime();
         let good_for = tokens.expires_at().saturating_duration_since(now).min(lifetime);
@@ -113,6 +121,7 @@ impl Held {
         Some(Self {
             authorization,
             epoch,
+            is_answer,
             got: timer::now(),
             due_after: good_for.saturating_sub(lead),
             good_for,
@@ -181,15 +190,16 @@ impl Shared {
 
     /// Whether a request is sent the access token.
     pub(super) fn may_see(&self, uri: &Uri, relative: Option<&Origin>) -> bool {
-        self.origins.allow(uri, relative) && !(self.origin.is_of(uri) && self.endpoint.is_own(uri))
+        let is_own_site = self.origin.is_of(uri) || (is_relative(uri) && relative == Some(&self.origin));
+        self.origins.allow(uri, relative) && !(is_own_site && self.endpoint.is_own(uri))
     }
 
     /// What a request finds. Starts a refresh that is due, without waiting for it.
     pub(super) fn look(self: &Arc<Self>) -> Look {
         let now = self.now();
-        let (held, loaded) = {
+        let (held, loaded, epoch) = {
             let state = self.state();
-            (state.held.clone(), state.loaded)
+            (state.held.clone(), state.loaded, state.epoch)
         };
         match held {
             Some(held) if held.is_good(now) => {
@@ -200,7 +210,7 @@ impl Shared {
                 Look::Good(held)
             }
             None if loaded => Look::SignedOut,
-            held => Look::Wait(held),
+            held => Look::Wait(held, epoch),
         }
     }
 
@@ -208,8 +218,8 @@ impl Shared {
         self.state().held.clone()
     }
 
-    pub(super) fn epoch(&self) -> u64 {
-        self.state().epoch
+    pub(super) fn is_held(&self, tokens: &Arc<Held>) -> bool {
+        self.state().held.as_ref().is_some_and(|held| Arc::ptr_eq(held, tokens))
     }
 
     /// Good tokens, refreshed if they must be.
@@ -220,7 +230,7 @@ impl Shared {
             match self.look() {
                 Look::Good(held) => return Ok(held),
                 Look::SignedOut => return Err(ClientError::signed_out()),
-                Look::Wait(seen) => self.refresh(seen.as_ref(), Force::No).await?,
+                Look::Wait(seen, _) => self.refresh(seen.as_ref(), Force::No).await?,
             }
         }
         Err(ClientError::unavailable("the tokens that were got are not good"))
@@ -230,8 +240,8 @@ impl Shared {
     pub(super) fn refused(&self, sent: &Arc<Held>) -> AfterRefusal {
         match self.held() {
             Some(held) if Arc::ptr_eq(&held, sent) => {
-                // Tokens that were just got would be followed by others that fare no better.
-                if timer::since(held.got) < schedule::fresh(held.tokens.lifetime()) {
+                // Tokens that were just made would be followed by others that fare no better.
+                if held.is_answer && timer::since(held.got) < schedule::fresh(held.tokens.lifetime()) {
                     return AfterRefusal::Stands;
                 }
                 held.doubted.store(true, Ordering::Relaxed);
@@ -245,45 +255,149 @@ impl Shared {
 
     /// Asks the storage, the first time. In a task of its own: it ends whatever becomes of the caller.
     pub(super) async fn load(self: &Arc<Self>) -> Result<(), ClientError> {
-        if self.state().loaded {
-            return Ok(());
-        }
+        const PAUSE: Duration = Duration::from_secs(1);
+        let failed_loads = {
+            let state = self.state();
+            if state.loaded {
+                return Ok(());
+            }
+            if let Some((at, error)) = &state.load_failed
+                && timer::since(*at) < PAUSE
+            {
+                return Err(error.clone());
+            }
+            state.failed_loads
+        };
         let shared = Arc::clone(self);
-        run(async move { shared.load_here().await }).await
+        run(async move { shared.load_here(failed_loads).await }).await
     }
 
-    async fn load_here(&self) -> Result<(), ClientError> {
+    async fn load_here(&self, failed_loads: u64) -> Result<(), ClientError> {
         let _writing = self.writer.lock().await;
-        if self.state().loaded {
-            return Ok(());
+        {
+            let state = self.state();
+            if state.loaded {
+                return Ok(());
+            }
+            // One who came at the same time has asked in vain: not all are to wait for it one after the other.
+            if state.failed_loads > failed_loads
+                && let Some((_, error)) = &state.load_failed
+            {
+                return Err(error.clone());
+            }
         }
-        let tokens = bounded(self.storage.load()).await?;
+        let loaded = bounded(self.storage.load()).await;
         let now = self.now();
         let mut state = self.state();
-        state.loaded = true;
-        state.held = tokens.and_then(|tokens| Held::new(tokens, state.epoch, now)).map(Arc::new);
-        Ok(())
+        match loaded {
+            Ok(tokens) => {
+                state.loaded = true;
+                let held = tokens.clone().and_then(|tokens| Held::new(tokens, state.epoch, false, now));
+                state.held = held.map(Arc::new);
+                state.stored = tokens;
+                Ok(())
+            }
+            Err(error) => {
+                state.failed_loads += 1;
+                state.load_failed = Some((timer::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes over what another process has put into the storage since it was read or written last, and says so. Call it
+    /// with `writer` held.
+    ///
+    /// Of one login the tokens that expire later are the newer ones: of two, the older must not be presented again, as that
+    /// would look like theft. They may be in the storage all the same, put back or written late; then memory counts.
+    pub(super) async fn take_over(&self) -> bool {
+        let stored = match bounded(self.storage.load()).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.tell(Event::StorageFailed(error));
+                return false;
+            }
+        };
+        let now = self.now();
+        let event = {
+            let mut state = self.state();
+            let is_known = match (&stored, &state.stored) {
+                (Some(stored), Some(known)) => stored.same(known),
+                (None, None) => true,
+                _ => false,
+            };
+            if is_known {
+                return false;
+            }
+            state.stored.clone_from(&stored);
+            let event = match (&stored, &state.held) {
+                (None, _) => Event::SignedOut,
+                (Some(stored), Some(held)) if stored.is_of_login(&held.tokens) => {
+                    if stored.expires_at() < held.tokens.expires_at() || stored.same(&held.tokens) {
+                        return false;
+                    }
+                    Event::Refreshed
+                }
+                (Some(_), _) => Event::SignedIn,
+            };
+            if !matches!(event, Event::Refreshed) {
+                state.epoch += 1;
+            }
+            let held = stored.and_then(|tokens| Held::new(tokens, state.epoch, false, now));
+            state.change(held);
+            event
+        };
+        self.tell(event);
+        true
     }
 
     /// Saves, then uses. Call it with `writer` held. What cannot be saved is used all the same: the server has replaced
     /// what came before.
-    pub(super) async fn put(&self, tokens: Option<Tokens>, epoch: u64) {
-        let saved = bounded(self.storage.save(tokens.as_ref())).await;
+    pub(super) async fn put(&self, tokens: Option<Tokens>, login: Login) {
+        let saved = self.save(tokens.as_ref()).await;
         let now = self.now();
-        let held = tokens.and_then(|tokens| Held::new(tokens, epoch, now)).map(Arc::new);
         {
             let mut state = self.state();
-            state.held = held;
-            state.loaded = true;
-            state.unsaved = saved.is_err();
-            state.failures = 0;
-            state.failing_since = None;
-            state.failed = None;
-            state.quiet_until = None;
+            if login == Login::Another {
+                state.epoch += 1;
+            }
+            let held = tokens.and_then(|tokens| Held::new(tokens, state.epoch, true, now));
+            state.change(held);
         }
         if let Err(error) = saved {
             self.tell(Event::StorageFailed(error));
         }
+    }
+
+    /// Writes what is in memory, if the storage holds something older.
+    pub(super) async fn catch_up(&self, tokens: &Tokens) {
+        let is_saved = self.state().stored.as_ref().is_some_and(|stored| stored.same(tokens));
+        if !is_saved && let Err(error) = self.save(Some(tokens)).await {
+            self.tell(Event::StorageFailed(error));
+        }
+    }
+
+    async fn save(&self, tokens: Option<&Tokens>) -> Result<(), ClientError> {
+        bounded(self.storage.save(tokens)).await?;
+        self.state().stored = tokens.cloned();
+        Ok(())
+    }
+}
+
+/// Whose tokens are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Login {
+    Same,
+    Another,
+}
+
+impl State {
+    fn change(&mut self, held: Option<Held>) {
+        self.held = held.map(Arc::new);
+        self.loaded = true;
+        self.failures = 0;
+        self.failed = None;
+        self.quiet_until = None;
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::{BoxError, schedule};
 use crate::clock::Timestamp;
-use crate::secret::{ExposeSecret as _, SecretString};
+use crate::secret::{ExposeSecret as _, SecretString, base64url, from_base64url, random};
 
 /// The tokens of one session, as a [`TokenStorage`] keeps them.
 ///
@@ -22,6 +22,18 @@ pub struct Tokens {
     expires_at: Timestamp,
     lifetime: Duration,
     user: Option<Arc<str>>,
+    login: Option<LoginId>,
+}
+
+/// Which login the tokens come from: a refresh keeps it. Tells whose tokens another process has put into a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LoginId([u8; 12]);
+
+impl LoginId {
+    /// `None` without randomness, which is found to differ from any.
+    fn random() -> Option<Self> {
+        random().ok().map(Self)
+    }
 }
 
 /// The form in a storage.
@@ -33,6 +45,8 @@ struct Stored {
     lifetime_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
 }
 
 impl Tokens {
@@ -50,7 +64,13 @@ impl Tokens {
             expires_at,
             lifetime: lifetime.min(schedule::LONGEST),
             user: None,
+            login: LoginId::random(),
         }
+    }
+
+    /// Of the same login.
+    pub(super) fn following(self, held: &Self) -> Self {
+        Self { login: held.login, ..self }
     }
 
     pub(super) fn with_user(self, user: Option<Arc<str>>) -> Self {
@@ -90,6 +110,7 @@ impl Tokens {
             expires_at_ms: self.expires_at.as_unix_millis(),
             lifetime_ms: u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX),
             user: self.user.as_deref().map(ToOwned::to_owned),
+            login: self.login.map(|LoginId(id)| base64url(&id)),
         };
         // Strings and numbers always serialize.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -107,7 +128,14 @@ impl Tokens {
         let expires_at = Timestamp::from_unix_millis(stored.expires_at_ms);
         let lifetime = Duration::from_millis(stored.lifetime_ms);
         let tokens = Self::new(stored.access_token, stored.refresh_token, expires_at, lifetime);
-        Ok(tokens.with_user(stored.user.map(Into::into)))
+        let login = stored.login.and_then(|id| from_base64url(&id)?.try_into().ok()).map(LoginId);
+        Ok(Self { login, ..tokens }.with_user(stored.user.map(Into::into)))
+    }
+
+    /// Whether both come from one login, as far as can be told.
+    pub(super) fn is_of_login(&self, other: &Self) -> bool {
+        (self.login.is_some() && self.login == other.login)
+            || self.refresh.expose_secret() == other.refresh.expose_secret()
     }
 
     pub(super) fn same(&self, other: &Self) -> bool {
@@ -126,9 +154,10 @@ impl fmt::Debug for Tokens {
 ///
 /// New tokens are saved before any request uses them: a process that ends in between must not come back with a refresh
 /// token that the server has replaced, which would look like theft. A storage that several processes share is read
-/// before each refresh, so that one takes over what another got.
+/// before each refresh and each write, so that one takes over what another got.
 ///
-/// Implement it with `async fn`. A call that takes longer than nine seconds is given up. If [`save`](Self::save) fails
+/// Implement it with `async fn`. A call that takes longer than nine seconds is given up: its future is dropped, and must not
+/// write any more. If [`save`](Self::save) fails
 /// the session goes on with the tokens in memory, tells of it ([`Event::StorageFailed`](crate::client::Event)), and
 /// saves again before the next refresh.
 ///

@@ -82,14 +82,14 @@ impl Endpoint {
             }
             (Carrier::Cookie(_), _) => {}
         }
-        Ok(self.with_cookie(self.post("/login", Some(&credentials)), held))
+        self.with_cookie(self.post("/login", Some(&credentials)), held)
     }
 
-    pub(super) fn refresh(&self, held: &Tokens) -> Request<Bytes> {
+    pub(super) fn refresh(&self, held: &Tokens) -> Result<Request<Bytes>, ClientError> {
         self.with_token("/refresh", held)
     }
 
-    pub(super) fn logout(&self, held: &Tokens) -> Request<Bytes> {
+    pub(super) fn logout(&self, held: &Tokens) -> Result<Request<Bytes>, ClientError> {
         self.with_token("/logout", held)
     }
 
@@ -100,21 +100,32 @@ impl Endpoint {
         request
     }
 
-    fn with_token(&self, path: &str, held: &Tokens) -> Request<Bytes> {
+    fn with_token(&self, path: &str, held: &Tokens) -> Result<Request<Bytes>, ClientError> {
         match self.carrier {
-            Carrier::Body => self.post(path, Some(&json!({ "refresh_token": held.expose_refresh_token() }))),
+            Carrier::Body => {
+                Ok(self.post(path, Some(&json!({ "refresh_token": held.expose_refresh_token() }))))
+            }
             Carrier::Cookie(_) => self.with_cookie(self.post(path, None), Some(held)),
         }
     }
 
-    fn with_cookie(&self, mut request: Request<Bytes>, held: Option<&Tokens>) -> Request<Bytes> {
-        if let (Carrier::Cookie(name), Some(held)) = (&self.carrier, held)
-            && let Ok(mut value) = HeaderValue::try_from(format!("{name}={}", held.expose_refresh_token()))
-        {
+    fn with_cookie(
+        &self,
+        mut request: Request<Bytes>,
+        held: Option<&Tokens>,
+    ) -> Result<Request<Bytes>, ClientError> {
+        if let (Carrier::Cookie(name), Some(held)) = (&self.carrier, held) {
+            let value = HeaderValue::try_from(format!("{name}={}", held.expose_refresh_token()));
+            let mut value = value.map_err(|_| {
+                ClientError::new(
+                    ClientErrorKind::Storage,
+                    "the stored refresh token cannot stand in a cookie",
+                )
+            })?;
             value.set_sensitive(true);
             request.headers_mut().insert(COOKIE, value);
         }
-        request
+        Ok(request)
     }
 
     fn post(&self, path: &str, body: Option<&Value>) -> Request<Bytes> {
@@ -177,8 +188,12 @@ impl Endpoint {
         };
         let lifetime = Duration::from_secs(granted.expires_in).min(schedule::LONGEST);
         let user = granted.user.map(|user| Arc::from(user.get()));
-        Ok(Tokens::new(granted.access_token, refresh, sent.saturating_add(lifetime), lifetime)
-            .with_user(user))
+        let expires_at = sent.saturating_add(lifetime);
+        let tokens = Tokens::new(granted.access_token, refresh, expires_at, lifetime).with_user(user);
+        Ok(match held {
+            Some(held) => tokens.following(held),
+            None => tokens,
+        })
     }
 }
 
@@ -386,9 +401,9 @@ mod tests {
     #[test]
     fn secrets_are_marked_in_requests() {
         let mut endpoint = Endpoint::new("https://app.example/auth").unwrap();
-        assert!(endpoint.refresh(&held()).body().starts_with(b"{\"refresh_token\":\"kept\""));
+        assert!(endpoint.refresh(&held()).unwrap().body().starts_with(b"{\"refresh_token\":\"kept\""));
         endpoint.carrier = Carrier::Cookie("c".into());
-        let request = endpoint.refresh(&held());
+        let request = endpoint.refresh(&held()).unwrap();
         assert_eq!(request.headers()[COOKIE], "c=kept");
         assert!(request.headers()[COOKIE].is_sensitive() && request.body().is_empty());
         assert!(bearer("t").unwrap().is_sensitive());
