@@ -77,6 +77,11 @@ pub(crate) fn from_base64url(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+/// The same into a buffer, with how many bytes they are; also `None` if the buffer is too small.
+pub(crate) fn from_base64url_to(text: &str, buffer: &mut [u8]) -> Option<usize> {
+    URL_SAFE_NO_PAD.decode_slice(text, buffer).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,8 +105,11 @@ mod tests {
     #[test]
     fn only_canonical_base64url_decodes() {
         assert_eq!(from_base64url("AQ"), Some(vec![1]));
+        assert_eq!(from_base64url_to("AQ", &mut [0; 3]), Some(1));
+        assert_eq!(from_base64url_to("AQID", &mut [0; 2]), None);
         for text in ["AR", "AQ==", "AQ ", "A+", "A/", "A", "AQ\n"] {
             assert_eq!(from_base64url(text), None, "{text:?}");
+            assert_eq!(from_base64url_to(text, &mut [0; 64]), None, "{text:?}");
         }
     }
 

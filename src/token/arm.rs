@@ -8,13 +8,17 @@ use crate::clock::Timestamp;
 use crate::token::cache::{FoundKey, Remembered, TokenCache};
 use crate::token::claims::ReadClaims;
 use crate::token::claims_set::{self, RawRegistered};
-use crate::token::compact::{Compact, decode};
+use crate::token::compact::{Compact, Scratch, decode};
 use crate::token::config::Core;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::header::Header;
 use crate::token::json::{NumericDate, Text};
 use crate::token::keyset::KeySet;
 use crate::token::verified::{Registered, Verified};
+
+/// Longer headers and payloads than these are decoded on the heap.
+const HEADER: usize = 256;
+const PAYLOAD: usize = 1536;
 
 /// One issuer as it is trusted: its configuration, keys included, and the application's checks of its tokens.
 pub(crate) struct Arm<C> {
@@ -94,8 +98,8 @@ impl<C: ReadClaims> Arm<C> {
         let core = &*self.core;
         let compact = Compact::split(token, core.max_token_bytes)?;
 
-        let json = decode(compact.header)?;
-        let header = Header::parse(&json)?;
+        let mut scratch = Scratch::<HEADER>::new();
+        let header = Header::parse(scratch.decode(compact.header)?)?;
         let expected = match &header.typ {
             Some(_) => core.types.iter().any(|typ| header.has_type(typ)),
             None => core.accept_missing_type,
@@ -106,8 +110,8 @@ impl<C: ReadClaims> Arm<C> {
         let kid = header.kid.as_ref().map(|Text(kid)| &**kid);
         let key = core.keys.with(|keys| check_signature(core, keys, kid, &header.alg.0, &compact))?;
 
-        let json = decode(compact.payload)?;
-        let (registered, names, claims) = claims_set::parse::<C>(&json)?;
+        let mut scratch = Scratch::<PAYLOAD>::new();
+        let (registered, names, claims) = claims_set::parse::<C>(scratch.decode(compact.payload)?)?;
         for name in &core.required {
             if !registered.has(name) && !names.contains(name) {
                 return Err(TokenError::new(TokenErrorKind::Claims, format!("`{name}` is missing")));

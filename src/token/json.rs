@@ -152,30 +152,40 @@ impl<'de> Deserialize<'de> for Checked {
     }
 }
 
+const FIRST_NAMES: usize = 16;
+
 /// The member names of one JSON object, each at most once (RFC 7515, section 4; RFC 7519, section 4).
 ///
-/// The first few in a list, as objects in tokens have few; the others in a set, as those of an attacker may not.
-#[derive(Debug, Default)]
+/// The first few in place, as objects in tokens have few; the others in a set, as those of an attacker may not.
+#[derive(Debug)]
 pub(crate) struct Names<'a> {
-    first: Vec<Cow<'a, str>>,
-    others: HashSet<Cow<'a, str>>,
+    first: [Cow<'a, str>; FIRST_NAMES],
+    /// How many of them there are.
+    count: usize,
+    others: Option<HashSet<Cow<'a, str>>>,
+}
+
+impl Default for Names<'_> {
+    fn default() -> Self {
+        Self { first: [const { Cow::Borrowed("") }; FIRST_NAMES], count: 0, others: None }
+    }
 }
 
 impl<'a> Names<'a> {
-    const FIRST: usize = 16;
-
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.first.iter().any(|held| held == name) || self.others.contains(name)
+        self.first[..self.count].iter().any(|held| held == name)
+            || self.others.as_ref().is_some_and(|others| others.contains(name))
     }
 
     pub(crate) fn insert<E: de::Error>(&mut self, name: Text<'a>) -> Result<(), E> {
-        let is_new = if self.first.contains(&name.0) {
+        let is_new = if self.first[..self.count].contains(&name.0) {
             false
-        } else if self.first.len() < Self::FIRST {
-            self.first.push(name.0);
+        } else if let Some(place) = self.first.get_mut(self.count) {
+            *place = name.0;
+            self.count += 1;
             true
         } else {
-            self.others.insert(name.0)
+            self.others.get_or_insert_default().insert(name.0)
         };
         if is_new { Ok(()) } else { Err(E::custom("a repeated member name")) }
     }
