@@ -59,7 +59,7 @@
 //! Mount `auth` at [`auth.path()`](AuthService::path) or put it in front of a service by [`AuthLayer`], put `bearer` in
 //! front of what needs a user, and read `Verified::<User>::of(request.extensions())` there; with the feature `axum`,
 //! `Verified<User>` is an extractor. The examples `demo` (axum, with a page), `axum`, `tonic`,
-//! `hyper` and `tls` show it whole.
+//! `hyper` and `tls` show it whole, and `client` the other end.
 //!
 //! # What is checked
 //!

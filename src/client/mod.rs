@@ -63,6 +63,7 @@
 //! `SessionLayer::new(session).with_relative_origin("https://grpc.example")?`. A call is not sent again, as its body is a
 //! stream; the next one refreshes first.
 
+mod builder;
 mod error;
 mod event;
 mod flight;
@@ -80,6 +81,7 @@ mod tokens;
 mod transport;
 mod wire;
 
+pub use builder::SessionBuilder;
 pub use error::{ClientError, ClientErrorKind};
 pub use event::{Event, Events};
 pub use future::SessionFuture;
@@ -88,7 +90,7 @@ pub use replay::{NoReplay, Replay, ReplayEmpty, ReplayWith};
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use reqwest::ReqwestService;
-pub use session::{Session, SessionBuilder};
+pub use session::Session;
 pub use tokens::{MemoryStorage, TokenStorage, Tokens};
 
 /// Errors of transports and storages, whatever they are.
