@@ -12,7 +12,6 @@ mod support;
 use std::alloc::System;
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
@@ -20,7 +19,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, service_fn};
 use tower_jwt_auth::JwtAuthLayer;
 
-use support::{ALGORITHMS, User, config, drive, request, token};
+use support::{ALGORITHMS, User, config, drive, request, settings, token};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -87,10 +86,7 @@ fn layer(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = settings();
     targets = layer
 }
 criterion_main!(benches);

@@ -17,7 +17,7 @@ use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use tower_jwt_auth::{Algorithm, Verifier};
 
-use support::{ALGORITHMS, SECRET, User, config, token};
+use support::{ALGORITHMS, SECRET, User, config, settings, token};
 
 const CACHE: usize = 32 * 1024 * 1024;
 
@@ -86,10 +86,7 @@ fn repeat(verifier: &Verifier<User>, token: &str) -> u32 {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = settings();
     targets = verify
 }
 criterion_main!(benches);

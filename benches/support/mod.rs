@@ -6,7 +6,9 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use criterion::Criterion;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use serde::{Deserialize, Serialize};
@@ -98,4 +100,12 @@ pub fn drive<S: Service<Request<()>>>(service: &mut S, request: Request<()>) -> 
         panic!("it answers at once")
     };
     response
+}
+
+/// Short, as there are many: a run takes minutes, and its ratios are what counts.
+pub fn settings() -> Criterion {
+    Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
 }
