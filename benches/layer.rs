@@ -1,92 +1,71 @@
 //! What the bearer layer adds to a request: bare inner service, a token seen before, a new one, refused ones; for each
-//! algorithm. Allocations are counted first.
+//! algorithm. Allocations are counted first. Each case makes its request, the bare one, too.
 //!
 //! ```text
 //! scripts/bench.sh layer
+//! scripts/bench.sh instructions
 //! ```
+//!
+//! The second runs one case by itself below valgrind: `CASE` names it, `COUNT` says how often.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::alloc::System;
-use std::convert::Infallible;
-use std::hint::black_box;
+use std::env;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{Request, Response};
+use criterion::Criterion;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tower::{Layer, Service, service_fn};
-use tower_jwt_auth::JwtAuthLayer;
 
-use support::{ALGORITHMS, User, config, drive, request, settings, token};
+use support::layer::{Case, cases};
+use support::{ALGORITHMS, settings};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const CACHE: usize = 32 * 1024 * 1024;
-
-async fn answer(request: Request<()>) -> Result<Response<()>, Infallible> {
-    black_box(&request);
-    Ok(Response::new(()))
-}
-
-/// Allocations of one request, its own not counted.
-fn allocations<S: Service<Request<()>>>(service: &mut S, authorization: Option<&str>) -> usize {
+/// Allocations of one request.
+fn allocations(case: &mut Case) -> usize {
     // What is made once is made before.
-    drop(drive(service, request(authorization)));
-    let request = request(authorization);
+    (case.run)();
     let region = Region::new(ALLOCATOR);
-    drop(black_box(drive(service, request)));
+    (case.run)();
     region.change().allocations
 }
 
-fn layer(criterion: &mut Criterion) {
+fn measure(criterion: &mut Criterion) {
     for algorithm in ALGORITHMS {
-        let (remembering, forgetting) = (config(algorithm, CACHE), config(algorithm, 0));
-        let good = format!("Bearer {}", token(&remembering, 1));
-        let other_key = token(&config(algorithm, 0), 1).replacen('.', "A.", 1);
-        let mut bare = service_fn(answer);
-        let mut repeated = JwtAuthLayer::new(remembering.verifier::<User>()).layer(service_fn(answer));
-        let mut new = JwtAuthLayer::new(forgetting.verifier::<User>()).layer(service_fn(answer));
-        let name = algorithm.as_str();
-        println!(
-            "{name}: token of {} bytes; allocations: bare {}, repeated {}, new {}, refused without a token {}",
-            good.len() - "Bearer ".len(),
-            allocations(&mut bare, Some(&good)),
-            allocations(&mut repeated, Some(&good)),
-            allocations(&mut new, Some(&good)),
-            allocations(&mut repeated, None),
-        );
-
-        let mut group = criterion.benchmark_group(format!("layer/{name}"));
-        let mut case = |name: &str, service: &mut dyn FnMut(Request<()>), authorization: Option<&str>| {
-            group.bench_function(name, |bencher| {
-                bencher.iter_batched(|| request(authorization), &mut *service, BatchSize::SmallInput);
-            });
-        };
-        case("bare", &mut |request| drop(black_box(drive(&mut bare, request))), Some(&good));
-        case("repeated", &mut |request| drop(black_box(drive(&mut repeated, request))), Some(&good));
-        case("new", &mut |request| drop(black_box(drive(&mut new, request))), Some(&good));
-        let long = format!("Bearer {}", "x".repeat(9000));
-        let alphabet = good.replace('.', "!");
-        let malformed = format!("Bearer {other_key}");
-        for (name, authorization) in [
-            ("refused: no token", None),
-            ("refused: wrong scheme", Some("Basic dXNlcjpwYXNz")),
-            ("refused: oversize", Some(&*long)),
-            ("refused: bad alphabet", Some(&*alphabet)),
-            ("refused: bad header", Some(&*malformed)),
-        ] {
-            case(name, &mut |request| drop(black_box(drive(&mut repeated, request))), authorization);
+        let mut cases = cases(algorithm);
+        let bare = allocations(&mut cases[0]);
+        println!("{}: allocations added", algorithm.as_str());
+        for case in &mut cases[1..] {
+            let count = allocations(case) - bare;
+            println!("    {:22} {count}", case.name);
+        }
+        let mut group = criterion.benchmark_group(format!("layer/{}", algorithm.as_str()));
+        for case in &mut cases {
+            group.bench_function(case.name, |bencher| bencher.iter(|| (case.run)()));
         }
         group.finish();
     }
 }
 
-criterion_group! {
-    name = benches;
-    config = settings();
-    targets = layer
+/// `CASE` is the name of an algorithm and that of a case.
+fn run_one(wanted: &str) {
+    let count = env::var("COUNT").unwrap().parse::<u32>().unwrap();
+    let (algorithm, name) = wanted.split_once('/').unwrap();
+    let algorithm = ALGORITHMS.into_iter().find(|one| one.as_str() == algorithm).unwrap();
+    let mut case = cases(algorithm).into_iter().find(|case| case.name == name).unwrap();
+    for _ in 0..count {
+        (case.run)();
+    }
 }
-criterion_main!(benches);
+
+fn main() {
+    if let Ok(wanted) = env::var("CASE") {
+        return run_one(&wanted);
+    }
+    let mut criterion = settings().configure_from_args();
+    measure(&mut criterion);
+    criterion.final_summary();
+}

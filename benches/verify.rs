@@ -17,9 +17,7 @@ use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use tower_jwt_auth::{Algorithm, Verifier};
 
-use support::{ALGORITHMS, SECRET, User, config, settings, token};
-
-const CACHE: usize = 32 * 1024 * 1024;
+use support::{ALGORITHMS, CACHE, SECRET, User, config, settings, token};
 
 fn verify(criterion: &mut Criterion) {
     for algorithm in ALGORITHMS {

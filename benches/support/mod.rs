@@ -4,6 +4,8 @@
 // Each benchmark compiles its own copy of this module and uses a part of it; one that cannot go on should stop.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod layer;
+
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -17,6 +19,9 @@ use tower_jwt_auth::{AccessGrant, Algorithm, Issuer, KeyForm, SigningKey, TokenC
 
 pub const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::Hs256, Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::EdDsa];
+
+/// The standard size.
+pub const CACHE: usize = 32 * 1024 * 1024;
 
 pub const SECRET: [u8; 32] = *b"f3-Kq9_zT1vXw7-Lr2_pYb8sNc5dGh4j";
 
@@ -83,9 +88,20 @@ pub fn token(config: &TokenConfig, n: usize) -> String {
     Issuer::new(config).unwrap().issue(&grant, &User::ada()).unwrap().expose().to_owned()
 }
 
+/// With the headers that a browser sends.
 pub fn request(authorization: Option<&str>) -> Request<()> {
     let mut request = Request::get("https://api.analytical.example/orders").body(()).unwrap();
-    request.headers_mut().insert("accept", HeaderValue::from_static("application/json"));
+    for (name, value) in [
+        ("host", "api.analytical.example"),
+        ("accept", "application/json"),
+        ("accept-encoding", "gzip, deflate, br, zstd"),
+        ("accept-language", "en-GB,en;q=0.9"),
+        ("origin", "https://app.analytical.example"),
+        ("sec-fetch-site", "same-site"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ] {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     if let Some(authorization) = authorization {
         request.headers_mut().insert(AUTHORIZATION, authorization.parse().unwrap());
     }

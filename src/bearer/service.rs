@@ -77,10 +77,19 @@ impl<S, C: ReadClaims> JwtAuth<S, C> {
         let found = sources
             .find(request.method(), request.headers(), verifier.max_token_bytes())
             .map_err(|bad| (Rejection::of_credential(bad, protocol(), responder), None))?;
-        let Some(Found { token, place }) = found else {
+        let Some(Found { credential, place }) = found else {
             return Err((Rejection::new(RejectionKind::Missing, "missing", protocol(), responder), None));
         };
-        match verifier.verify(token) {
+        // The bytes of a token that was accepted before are those of a token.
+        let decided = match verifier.recall(credential.bytes()) {
+            Some(decided) => decided,
+            None => verifier.verify_anew(
+                credential
+                    .token()
+                    .map_err(|bad| (Rejection::of_credential(bad, protocol(), responder), None))?,
+            ),
+        };
+        match decided {
             Ok(verified) => Ok((verified.erase(), place)),
             Err(error) => {
                 if error.kind() == TokenErrorKind::ApplicationClaims {
@@ -117,8 +126,11 @@ where
             Err(rejection) => {
                 rejection.report(Refuser::Bearer);
                 let (mut parts, _) = request.into_parts();
-                // The application's answer may print what it is given.
-                self.settings.sources.hide(&mut parts.headers);
+                let Settings { sources, responder, .. } = &*self.settings;
+                if responder.asks_application() {
+                    // Its answer may print what it is given.
+                    sources.hide(&mut parts.headers);
+                }
                 ResponseFuture::refused(rejection.respond(&parts))
             }
         }

@@ -5,6 +5,6 @@
 mod bearer;
 mod sources;
 
-pub(crate) use bearer::{BadCredential, bearer};
+pub(crate) use bearer::{BadCredential, Credential, bearer};
 pub use sources::TokenCookie;
 pub(crate) use sources::{Found, Place, Sources};

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Method};
 use crate::cookie;
 use crate::csrf::{self, CsrfPolicy, canonical_origin};
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::extract::bearer::{BadCredential, bearer, is_bearer, token_of, token_or_credential};
+use crate::extract::bearer::{BadCredential, Credential, bearer, is_bearer, token_or_credential};
 
 /// A cookie that holds an access token, for [`JwtAuthLayer::add_cookie`](crate::JwtAuthLayer::add_cookie).
 ///
@@ -95,10 +95,10 @@ pub(crate) struct Sources {
     cookies: Vec<TokenCookie>,
 }
 
-/// A token, and where it stood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What may be a token, and where it stood.
+#[derive(Clone, Copy)]
 pub(crate) struct Found<'h> {
-    pub(crate) token: &'h str,
+    pub(crate) credential: Credential<'h>,
     pub(crate) place: Place,
 }
 
@@ -134,14 +134,15 @@ impl Sources {
         Ok(())
     }
 
-    /// The one token of a request. Two, even the same one, are an error (RFC 6750, section 2).
+    /// What may be the one token of a request. Two, even the same one, are an error (RFC 6750, section 2).
     pub(crate) fn find<'h>(
         &self,
         method: &Method,
         headers: &'h HeaderMap,
         max_bytes: usize,
     ) -> Result<Option<Found<'h>>, BadCredential> {
-        let mut found = bearer(headers, max_bytes)?.map(|token| Found { token, place: Place::Authorization });
+        let mut found =
+            bearer(headers, max_bytes)?.map(|credential| Found { credential, place: Place::Authorization });
         let mut put = |new: Found<'h>| match found.replace(new) {
             Some(_) => Err(BadCredential::Repeated),
             None => Ok(()),
@@ -149,7 +150,7 @@ impl Sources {
         for (at, name) in self.headers.iter().enumerate() {
             for value in headers.get_all(name) {
                 put(Found {
-                    token: token_or_credential(value.as_bytes(), max_bytes)?,
+                    credential: token_or_credential(value.as_bytes(), max_bytes)?,
                     place: Place::Header(at),
                 })?;
             }
@@ -158,7 +159,8 @@ impl Sources {
             let values = cookie::values(&cookie.name, headers).map_err(|_| BadCredential::TooLarge)?;
             // An empty value is what is left of a cookie that was cleared by hand.
             for value in values.into_iter().filter(|value| !value.is_empty()) {
-                put(Found { token: token_of(value.as_bytes(), max_bytes)?, place: Place::Cookie(at) })?;
+                let credential = Credential::new(value.as_bytes(), max_bytes)?;
+                put(Found { credential, place: Place::Cookie(at) })?;
             }
         }
         let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -224,7 +226,7 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let found = sources().find(method, &headers, 64)?;
-        Ok(found.map(|found| (found.token.to_owned(), found.place)))
+        found.map(|found| Ok((found.credential.token()?.to_owned(), found.place))).transpose()
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod challenge;
 mod demand;
 mod future;
 mod grpc;
+#[macro_use]
 mod json;
 mod report;
 mod responder;
@@ -84,34 +85,49 @@ pub enum RejectionKind {
     OtherClaims,
 }
 
+/// What a client is told.
+struct Texts {
+    error: &'static str,
+    description: &'static str,
+    body: &'static str,
+}
+
+macro_rules! texts {
+    ($error:literal, $description:literal) => {
+        Texts { error: $error, description: $description, body: body!($error, $description) }
+    };
+}
+
 impl RejectionKind {
+    const fn texts(self) -> Texts {
+        match self {
+            Self::Missing => texts!("unauthorized", "an access token is required"),
+            Self::InvalidRequest => texts!("invalid_request", "the credentials are malformed"),
+            Self::InvalidToken => texts!("invalid_token", "the access token is not valid"),
+            Self::InsufficientScope => texts!("insufficient_scope", "the access token lacks a scope"),
+            // The code for all that a token does not permit (RFC 6750, section 3.1).
+            Self::Denied => texts!("insufficient_scope", "the access token does not permit this"),
+            Self::InsufficientAuthentication => {
+                texts!("insufficient_user_authentication", "another authentication of the user is required")
+            }
+            Self::CrossSite => texts!("cross_site", "the request comes from another site"),
+            Self::Unavailable => texts!("unavailable", "the service cannot answer now, try again"),
+            Self::NoBearerLayer | Self::OtherClaims => {
+                texts!("server_error", "the service is not set up correctly")
+            }
+        }
+    }
+
     /// The `error` of the challenge, and of the body; `None` where nothing was sent.
     pub const fn error_code(self) -> Option<&'static str> {
         match self {
             Self::Missing => None,
-            Self::InvalidRequest => Some("invalid_request"),
-            Self::InvalidToken => Some("invalid_token"),
-            // The code for all that a token does not permit (RFC 6750, section 3.1).
-            Self::InsufficientScope | Self::Denied => Some("insufficient_scope"),
-            Self::InsufficientAuthentication => Some("insufficient_user_authentication"),
-            Self::CrossSite => Some("cross_site"),
-            Self::Unavailable => Some("unavailable"),
-            Self::NoBearerLayer | Self::OtherClaims => Some("server_error"),
+            _ => Some(self.texts().error),
         }
     }
 
     pub(crate) const fn description(self) -> &'static str {
-        match self {
-            Self::Missing => "an access token is required",
-            Self::InvalidRequest => "the credentials are malformed",
-            Self::InvalidToken => "the access token is not valid",
-            Self::InsufficientScope => "the access token lacks a scope",
-            Self::Denied => "the access token does not permit this",
-            Self::InsufficientAuthentication => "another authentication of the user is required",
-            Self::CrossSite => "the request comes from another site",
-            Self::Unavailable => "the service cannot answer now, try again",
-            Self::NoBearerLayer | Self::OtherClaims => "the service is not set up correctly",
-        }
+        self.texts().description
     }
 }
 
@@ -285,8 +301,8 @@ impl Rejection {
     pub fn to_response(&self) -> Response<Bytes> {
         match self.protocol {
             Protocol::Http => {
-                let error = self.kind.error_code().unwrap_or("unauthorized");
-                let mut response = json_response(self.status(), error, self.kind.description());
+                let body = Bytes::from_static(self.kind.texts().body.as_bytes());
+                let mut response = json::response(self.status(), body);
                 if let Some(challenge) = self.challenge() {
                     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
                 }

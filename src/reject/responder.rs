@@ -44,8 +44,7 @@ impl Responder {
     }
 
     /// Whether the application makes answers of its own.
-    #[cfg(feature = "axum")]
-    pub(super) fn asks_application(&self) -> bool {
+    pub(crate) fn asks_application(&self) -> bool {
         self.respond.is_some()
     }
 

@@ -8,7 +8,7 @@ use http::header::ORIGIN;
 use http::request::Parts;
 
 use crate::csrf::{self, CrossSite};
-use crate::extract::bearer;
+use crate::extract::{Credential, bearer};
 use crate::reject::{Protocol, Rejection, RejectionKind};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::service::answer::{self, Answer};
@@ -333,6 +333,7 @@ async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal
     let reject =
         |kind, reason| BearerRefusal::Rejected(Rejection::new(kind, reason, Protocol::Http, responder));
     let token = bearer(&parts.headers, core.verifier.max_token_bytes())
+        .and_then(|credential| credential.map(Credential::token).transpose())
         .map_err(|bad| BearerRefusal::Rejected(Rejection::of_credential(bad, Protocol::Http, responder)))?
         .ok_or_else(|| reject(RejectionKind::Missing, "missing"))?;
     let verified = core

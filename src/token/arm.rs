@@ -7,18 +7,21 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::token::cache::{FoundKey, Remembered, TokenCache};
 use crate::token::claims::ReadClaims;
-use crate::token::claims_set::{self, RawRegistered};
-use crate::token::compact::{Compact, Scratch, decode};
+use crate::token::claims_set::{ClaimsSet, RawRegistered};
+use crate::token::compact::{Compact, Scratch};
 use crate::token::config::Core;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::header::Header;
 use crate::token::json::{NumericDate, Text};
 use crate::token::keyset::KeySet;
+use crate::token::texts::Texts;
 use crate::token::verified::{Registered, Verified};
 
-/// Longer headers and payloads than these are decoded on the heap.
+/// Longer ones than these are decoded on the heap.
 const HEADER: usize = 256;
 const PAYLOAD: usize = 1536;
+/// That of an RSA key of 4096 bits, with the room that the decoder asks for.
+const SIGNATURE: usize = 513;
 
 /// One issuer as it is trusted: its configuration, keys included, and the application's checks of its tokens.
 pub(crate) struct Arm<C> {
@@ -63,22 +66,17 @@ impl<C> Arm<C> {
 }
 
 impl<C: ReadClaims> Arm<C> {
-    pub(crate) fn verify(&self, token: &str) -> Result<Verified<C>, TokenError> {
-        self.recall(token).unwrap_or_else(|| self.verify_anew(token))
-    }
-
     /// What is decided over a token that was accepted before; `None` for any other.
-    pub(crate) fn recall(&self, token: &str) -> Option<Result<Verified<C>, TokenError>> {
+    pub(crate) fn recall(&self, token: &[u8]) -> Option<Result<Verified<C>, TokenError>> {
         let core = &*self.core;
         let now = core.clock.now();
-        let Remembered { verified, not_before, key, .. } = self.cache.get(token, now)?;
+        let Remembered { verified, begins, key, .. } = self.cache.get(token, now)?;
         if !core.keys.with(|keys| keys.still_finds(key)) {
             self.cache.forget(token);
             return None;
         }
         let registered = verified.registered();
-        let (expires_at, begins) = (registered.expires_at, [Some(registered.issued_at), not_before]);
-        if let Err(error) = check_times(expires_at, begins, core.leeway, now) {
+        if let Err(error) = check_times(begins, registered.expires_at, core.leeway, now) {
             if error.kind() == TokenErrorKind::Expired {
                 self.cache.forget(token);
             }
@@ -94,7 +92,8 @@ impl<C: ReadClaims> Arm<C> {
         Ok(())
     }
 
-    fn verify_anew(&self, token: &str) -> Result<Verified<C>, TokenError> {
+    /// What is decided over a token at first sight.
+    pub(crate) fn verify_anew(&self, token: &str) -> Result<Verified<C>, TokenError> {
         let core = &*self.core;
         let compact = Compact::split(token, core.max_token_bytes)?;
 
@@ -111,17 +110,18 @@ impl<C: ReadClaims> Arm<C> {
         let key = core.keys.with(|keys| check_signature(core, keys, kid, &header.alg.0, &compact))?;
 
         let mut scratch = Scratch::<PAYLOAD>::new();
-        let (registered, names, claims) = claims_set::parse::<C>(scratch.decode(compact.payload)?)?;
+        let mut set = ClaimsSet::default();
+        let claims = set.read::<C>(scratch.decode(compact.payload)?)?;
         for name in &core.required {
-            if !registered.has(name) && !names.contains(name) {
+            if !set.has(name) {
                 return Err(TokenError::new(TokenErrorKind::Claims, format!("`{name}` is missing")));
             }
         }
-        let (now, not_before) = (core.clock.now(), registered.nbf.map(NumericDate::rounded_up));
-        let registered = check(core, registered, not_before, now)?;
+        let now = core.clock.now();
+        let (registered, begins) = check(core, &set.registered, now)?;
         self.run_checks(&registered, &claims)?;
         let verified = Verified::new(registered, claims);
-        self.cache.insert(token, Remembered { verified: verified.clone(), not_before, key, at: now });
+        self.cache.insert(token.as_bytes(), Remembered { verified: verified.clone(), begins, key, at: now });
         Ok(verified)
     }
 }
@@ -140,31 +140,31 @@ fn check_signature(
     if !key.algorithm().is_named(alg) {
         return Err(TokenError::new(TokenErrorKind::Algorithm, "`alg` is not the algorithm of the key"));
     }
-    let signature = decode(token.signature)?;
-    if key.verify(core.crypto, token.signing_input.as_bytes(), &signature) {
+    let mut scratch = Scratch::<SIGNATURE>::new();
+    let signature = scratch.decode(token.signature)?;
+    if key.verify(core.crypto, token.signing_input.as_bytes(), signature) {
         Ok(FoundKey { identity: key.identity(), by_id: kid.is_some() })
     } else {
         Err(TokenError::new(TokenErrorKind::Signature, "the signature is not by the key"))
     }
 }
 
-/// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1).
+/// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1), and tells from when the token is good.
 fn check(
     core: &Core,
-    raw: RawRegistered<'_>,
-    not_before: Option<Timestamp>,
+    raw: &RawRegistered<'_>,
     now: Timestamp,
-) -> Result<Registered, TokenError> {
+) -> Result<(Registered, Timestamp), TokenError> {
     let error = |kind, detail: &'static str| Err(TokenError::new(kind, detail));
 
-    match raw.iss {
+    match &raw.iss {
         None => return error(TokenErrorKind::Claims, "`iss` is missing"),
-        Some(Text(iss)) if *iss != *core.issuer => {
+        Some(Text(iss)) if **iss != *core.issuer => {
             return error(TokenErrorKind::Issuer, "`iss` is not the configured issuer");
         }
         Some(_) => {}
     }
-    match raw.aud {
+    match &raw.aud {
         None => return error(TokenErrorKind::Claims, "`aud` is missing"),
         Some(aud) if !core.audiences.iter().any(|audience| aud.contains(audience)) => {
             return error(TokenErrorKind::Audience, "`aud` does not name this service");
@@ -174,11 +174,11 @@ fn check(
         }
         Some(_) => {}
     }
-    let subject = match raw.sub {
+    match &raw.sub {
         None => return error(TokenErrorKind::Claims, "`sub` is missing"),
         Some(Text(sub)) if sub.is_empty() => return error(TokenErrorKind::Claims, "`sub` is empty"),
-        Some(sub) => boxed(sub),
-    };
+        Some(_) => {}
+    }
     let (Some(exp), Some(iat)) = (raw.exp, raw.iat) else {
         return error(TokenErrorKind::Claims, "`exp` or `iat` is missing");
     };
@@ -189,45 +189,37 @@ fn check(
     if expires_at.saturating_duration_since(issued_at) > core.accepted_lifetime {
         return error(TokenErrorKind::Lifetime, "the token lives longer than is accepted");
     }
-    check_times(expires_at, [Some(issued_at), not_before], core.leeway, now)?;
+    let begins = raw.nbf.map_or(issued_at, |nbf| nbf.rounded_up().max(issued_at));
+    check_times(begins, expires_at, core.leeway, now)?;
     if raw.is_bound {
         return error(TokenErrorKind::Bound, "the token is bound to a key that was not shown");
     }
 
-    Ok(Registered {
+    // In the order of the places in `Registered`.
+    let texts = [&raw.sub, &raw.scope, &raw.jti, &raw.client_id, &raw.sid, &raw.acr];
+    let registered = Registered {
         issuer: Arc::clone(&core.issuer),
-        subject,
-        scope: raw.scope.map(boxed).unwrap_or_default(),
-        jti: raw.jti.map(boxed),
-        client_id: raw.client_id.map(boxed),
-        session_id: raw.sid.map(boxed),
+        texts: Texts::new(texts.map(|text| text.as_ref().map(|Text(text)| &**text))),
         generation: raw.generation,
         authenticated_at: raw.auth_time.map(NumericDate::rounded_down),
-        acr: raw.acr.map(boxed),
         issued_at,
         expires_at,
-    })
+    };
+    Ok((registered, begins))
 }
 
-/// `exp` names the first moment at which the token is no longer good; beginnings are good from their moment on.
+/// `exp` names the first moment at which the token is no longer good.
 fn check_times(
+    begins: Timestamp,
     expires_at: Timestamp,
-    beginnings: [Option<Timestamp>; 2],
     leeway: Duration,
     now: Timestamp,
 ) -> Result<(), TokenError> {
     if now >= expires_at.saturating_add(leeway) {
         return Err(TokenError::new(TokenErrorKind::Expired, "the token has expired"));
     }
-    if beginnings.into_iter().flatten().any(|beginning| now.saturating_add(leeway) < beginning) {
+    if now.saturating_add(leeway) < begins {
         return Err(TokenError::new(TokenErrorKind::NotYetValid, "the token is not valid yet"));
     }
     Ok(())
-}
-
-fn boxed(Text(text): Text<'_>) -> Box<str> {
-    match text {
-        Cow::Borrowed(text) => text.into(),
-        Cow::Owned(text) => text.into_boxed_str(),
-    }
 }

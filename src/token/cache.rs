@@ -42,7 +42,8 @@ pub(crate) struct TokenCache<C> {
 /// A token that was accepted, and what of it is looked at again.
 pub(crate) struct Remembered<C> {
     pub(crate) verified: Verified<C>,
-    pub(crate) not_before: Option<Timestamp>,
+    /// The later of `iat` and `nbf`.
+    pub(crate) begins: Timestamp,
     pub(crate) key: FoundKey,
     pub(crate) at: Timestamp,
 }
@@ -73,7 +74,7 @@ impl<C> TokenCache<C> {
     }
 
     /// What is remembered of a token, unless it is for too long.
-    pub(crate) fn get(&self, token: &str, now: Timestamp) -> Option<Remembered<C>> {
+    pub(crate) fn get(&self, token: &[u8], now: Timestamp) -> Option<Remembered<C>> {
         let remembered = self.cache.get()?.get(&Probe(token))?;
         if remembered.at.abs_diff(now) < self.bounds.life {
             return Some(remembered);
@@ -82,13 +83,13 @@ impl<C> TokenCache<C> {
         None
     }
 
-    pub(crate) fn insert(&self, token: &str, remembered: Remembered<C>) {
+    pub(crate) fn insert(&self, token: &[u8], remembered: Remembered<C>) {
         if self.bounds.bytes > 0 {
             self.cache.get_or_init(|| build(self.bounds.bytes)).insert(Text(token.into()), remembered);
         }
     }
 
-    pub(crate) fn forget(&self, token: &str) {
+    pub(crate) fn forget(&self, token: &[u8]) {
         if let Some(cache) = self.cache.get() {
             cache.remove(&Probe(token));
         }
@@ -102,10 +103,10 @@ fn build<C>(bytes: u64) -> Cache<Text, Remembered<C>, Weigh, RandomState> {
 }
 
 /// A token as a key of the table.
-struct Text(Box<str>);
+struct Text(Box<[u8]>);
 
 /// The same, borrowed.
-struct Probe<'a>(&'a str);
+struct Probe<'a>(&'a [u8]);
 
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -115,8 +116,7 @@ impl Hash for Text {
 
 impl Hash for Probe<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let bytes = self.0.as_bytes();
-        state.write(&bytes[bytes.len().saturating_sub(TAIL)..]);
+        state.write(&self.0[self.0.len().saturating_sub(TAIL)..]);
     }
 }
 

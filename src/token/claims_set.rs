@@ -130,34 +130,48 @@ impl<'de> de::Deserialize<'de> for Audiences<'de> {
     }
 }
 
-/// Reads a claims set. An error of the application's type is told apart from one of the claims set itself.
-pub(crate) fn parse<C: de::DeserializeOwned>(
-    json: &[u8],
-) -> Result<(RawRegistered<'_>, Names<'_>, C), TokenError> {
-    let text = std::str::from_utf8(json)
-        .map_err(|_| TokenError::new(TokenErrorKind::Claims, "the claims are not UTF-8"))?;
-    let set_is_bad = Cell::new(false);
-    let mut reader = serde_json::Deserializer::from_str(text);
-    reader
-        .deserialize_map(ClaimsVisitor { set_is_bad: &set_is_bad, claims: PhantomData })
-        .and_then(|set| reader.end().map(|()| set))
-        .map_err(|error| {
-            if error.is_data() && !set_is_bad.get() {
-                let detail = "the claims do not read as the application's type";
-                TokenError::json(TokenErrorKind::ApplicationClaims, detail, error)
-            } else {
-                TokenError::json(TokenErrorKind::Claims, "the claims set is not acceptable", error)
-            }
-        })
+/// A claims set. It is filled in place: as it is large, handing it on would be a good part of the reading.
+#[derive(Debug, Default)]
+pub(crate) struct ClaimsSet<'a> {
+    pub(crate) registered: RawRegistered<'a>,
+    /// Of all other claims.
+    names: Names<'a>,
 }
 
-struct ClaimsVisitor<'c, C> {
+impl<'a> ClaimsSet<'a> {
+    /// Whether a claim of this name is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.registered.has(name) || self.names.contains(name)
+    }
+
+    /// Reads a claims set. An error of the application's type is told apart from one of the claims set itself.
+    pub(crate) fn read<C: de::DeserializeOwned>(&mut self, json: &'a [u8]) -> Result<C, TokenError> {
+        let text = std::str::from_utf8(json)
+            .map_err(|_| TokenError::new(TokenErrorKind::Claims, "the claims are not UTF-8"))?;
+        let set_is_bad = Cell::new(false);
+        let mut reader = serde_json::Deserializer::from_str(text);
+        reader
+            .deserialize_map(ClaimsVisitor { set: self, set_is_bad: &set_is_bad, claims: PhantomData })
+            .and_then(|claims| reader.end().map(|()| claims))
+            .map_err(|error| {
+                if error.is_data() && !set_is_bad.get() {
+                    let detail = "the claims do not read as the application's type";
+                    TokenError::json(TokenErrorKind::ApplicationClaims, detail, error)
+                } else {
+                    TokenError::json(TokenErrorKind::Claims, "the claims set is not acceptable", error)
+                }
+            })
+    }
+}
+
+struct ClaimsVisitor<'c, 'de, C> {
+    set: &'c mut ClaimsSet<'de>,
     set_is_bad: &'c Cell<bool>,
     claims: PhantomData<C>,
 }
 
-impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, C> {
-    type Value = (RawRegistered<'de>, Names<'de>, C);
+impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, 'de, C> {
+    type Value = C;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Reached when the set is no object at all.
@@ -165,13 +179,8 @@ impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, C> {
         f.write_str("a JSON object of claims")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let mut split = OtherMembers {
-            map,
-            registered: RawRegistered::default(),
-            names: Names::default(),
-            set_is_bad: self.set_is_bad,
-        };
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<C, A::Error> {
+        let mut split = OtherMembers { map, set: self.set, set_is_bad: self.set_is_bad };
         let claims = C::deserialize(Members(&mut split))?;
         // The application's type may stop before the end; registered claims may come behind.
         while split.next_key::<IgnoredAny>()?.is_some() {
@@ -180,15 +189,14 @@ impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, C> {
         if split.set_is_bad.get() {
             return Err(de::Error::custom("an error in the claims set was passed over"));
         }
-        Ok((split.registered, split.names, claims))
+        Ok(claims)
     }
 }
 
 /// The members of the claims set without the registered ones, which are put aside as they come by.
 struct OtherMembers<'c, 'de, M> {
     map: M,
-    registered: RawRegistered<'de>,
-    names: Names<'de>,
+    set: &'c mut ClaimsSet<'de>,
     set_is_bad: &'c Cell<bool>,
 }
 
@@ -199,10 +207,10 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for OtherMembers<'_, 'de, M> {
         let bad_set = self.set_is_bad;
         while let Some(name) = self.map.next_key::<Text<'de>>()? {
             if let Some(registered) = RegisteredName::of(&name.0) {
-                self.registered.read(registered, &mut self.map).inspect_err(|_| bad_set.set(true))?;
+                self.set.registered.read(registered, &mut self.map).inspect_err(|_| bad_set.set(true))?;
                 continue;
             }
-            self.names.insert(name.clone()).inspect_err(|_: &M::Error| bad_set.set(true))?;
+            self.set.names.insert(name.clone()).inspect_err(|_: &M::Error| bad_set.set(true))?;
             return seed.deserialize(CowStrDeserializer::new(name.0)).map(Some);
         }
         Ok(None)
@@ -266,21 +274,27 @@ mod tests {
         big: u64,
     }
 
+    fn read<C: de::DeserializeOwned>(json: &[u8]) -> Result<C, TokenError> {
+        ClaimsSet::default().read(json)
+    }
+
     fn kind<C: de::DeserializeOwned>(json: &str) -> TokenErrorKind {
-        parse::<C>(json.as_bytes()).err().expect(json).kind()
+        read::<C>(json.as_bytes()).err().expect(json).kind()
     }
 
     #[test]
     fn both_halves_are_read_in_any_order() {
         let json = r#"{"exp":1,"email":"a@b","sub":"x","aud":["api","b"],"big":18446744073709551615,"gen":3,"scope":"a b"}"#;
-        let (registered, names, user) = parse::<User>(json.as_bytes()).unwrap();
+        let mut set = ClaimsSet::default();
+        let user: User = set.read(json.as_bytes()).unwrap();
+        let registered = &set.registered;
         assert_eq!((user.email.as_str(), user.big), ("a@b", u64::MAX));
         assert_eq!(registered.sub.as_ref().unwrap().0, "x");
         assert!(registered.aud.as_ref().unwrap().contains("b"));
         assert_eq!(registered.generation, Some(3));
         assert!(registered.iss.is_none() && !registered.is_bound);
         assert!(registered.has("scope") && !registered.has("jti") && !registered.has("email"));
-        assert!(names.contains("email") && !names.contains("scope"));
+        assert!(set.has("scope") && set.has("email") && !set.has("jti") && !set.names.contains("scope"));
     }
 
     #[test]
@@ -299,12 +313,12 @@ mod tests {
             rest: HashMap<String, serde_json::Value>,
         }
         let json = br#"{"kind":"human","iss":"i","email":"a@b","__proto__":{"x":[1]}}"#;
-        assert_eq!(parse::<Wrapper>(json).unwrap().2.0.len(), 3);
-        let Tagged::Human { email } = parse::<Tagged>(json).unwrap().2;
+        assert_eq!(read::<Wrapper>(json).unwrap().0.len(), 3);
+        let Tagged::Human { email } = read::<Tagged>(json).unwrap();
         assert_eq!(email, "a@b");
-        let flat = parse::<Flat>(json).unwrap().2;
+        let flat = read::<Flat>(json).unwrap();
         assert_eq!((flat.email.as_str(), flat.rest.len()), ("a@b", 2));
-        assert!(parse::<Option<NoClaims>>(json).unwrap().2.is_some());
+        assert!(read::<Option<NoClaims>>(json).unwrap().is_some());
     }
 
     #[test]
@@ -359,7 +373,7 @@ mod tests {
                 "{row}, no claims of the application's own"
             );
         }
-        assert!(parse::<NoClaims>(b"{\"a\":\"\xff\"}").is_err(), "C17 invalid UTF-8");
+        assert!(read::<NoClaims>(b"{\"a\":\"\xff\"}").is_err(), "C17 invalid UTF-8");
     }
 
     #[test]

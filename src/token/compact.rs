@@ -21,11 +21,12 @@ impl<'a> Compact<'a> {
             ));
         }
         let bad = || TokenError::new(TokenErrorKind::Malformed, "the token does not have three segments");
-        let (signing_input, signature) = token.rsplit_once('.').ok_or_else(bad)?;
-        let (header, payload) = signing_input.split_once('.').ok_or_else(bad)?;
-        if payload.contains('.') {
+        let (header, rest) = token.split_once('.').ok_or_else(bad)?;
+        let (payload, signature) = rest.split_once('.').ok_or_else(bad)?;
+        if signature.contains('.') {
             return Err(bad());
         }
+        let signing_input = &token[..token.len() - signature.len() - 1];
         Ok(Self { signing_input, header, payload, signature })
     }
 }

@@ -53,16 +53,22 @@ impl Crypto {
         (self.provider.signer_factory)(&algorithm.backend(), key).ok()?.try_sign(message).ok()
     }
 
-    /// `signature` is a `Vec` because the backend's trait asks for one.
     pub(crate) fn verify(
         self,
         algorithm: Algorithm,
         key: &DecodingKey,
         message: &[u8],
-        signature: &Vec<u8>,
+        signature: &[u8],
     ) -> bool {
+        // The backend's trait asks for a `Vec`.
         (self.provider.verifier_factory)(&algorithm.backend(), key)
-            .is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
+            .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
+    }
+
+    /// Whether this is aws-lc-rs as the feature of that name compiles it in.
+    pub(crate) fn is_aws_lc(self) -> bool {
+        cfg!(feature = "aws-lc-rs")
+            && COMPILED_IN.is_some_and(|compiled| std::ptr::eq(compiled, self.provider))
     }
 
     /// The public half of an Ed25519 key in PKCS#8.

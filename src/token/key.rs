@@ -11,6 +11,7 @@ use crate::token::algorithm::Algorithm;
 use crate::token::crypto::Crypto;
 use crate::token::jwk;
 use crate::token::material::{KeyForm, PrivateMaterial, PublicMaterial, bad_key};
+use crate::token::prepared::Prepared;
 
 /// A key that signs access tokens, with its key id and its one algorithm.
 ///
@@ -166,6 +167,7 @@ pub struct VerifyingKey {
     kid: Box<str>,
     identity: KeyIdentity,
     key: DecodingKey,
+    prepared: Option<Prepared>,
     material: PublicMaterial,
 }
 
@@ -234,7 +236,8 @@ impl VerifyingKey {
         };
         let kid: Box<str> = kid.unwrap_or_default().into();
         let identity = KeyIdentity::of(algorithm, &kid, &material);
-        Ok(Self { algorithm, kid, identity, key, material })
+        let prepared = Prepared::new(algorithm, &material);
+        Ok(Self { algorithm, kid, identity, key, prepared, material })
     }
 
     fn with_kid_of(self, jwk: &jwk::Jwk) -> Self {
@@ -281,9 +284,19 @@ impl VerifyingKey {
         self.algorithm == other.algorithm && self.kid == other.kid && self.material == other.material
     }
 
-    /// `signature` is a `Vec` because the backend's trait asks for one.
-    pub(crate) fn verify(&self, crypto: Crypto, message: &[u8], signature: &Vec<u8>) -> bool {
-        crypto.verify(self.algorithm, &self.key, message, signature)
+    /// By the key that was prepared, and by `jsonwebtoken`.
+    #[cfg(all(test, feature = "aws-lc-rs"))]
+    pub(crate) fn decide_both_ways(&self, message: &[u8], signature: &[u8]) -> [bool; 2] {
+        let crypto = Crypto::compiled_in().unwrap();
+        let prepared = self.prepared.as_ref().unwrap();
+        [prepared.verify(message, signature), crypto.verify(self.algorithm, &self.key, message, signature)]
+    }
+
+    pub(crate) fn verify(&self, crypto: Crypto, message: &[u8], signature: &[u8]) -> bool {
+        match &self.prepared {
+            Some(prepared) if crypto.is_aws_lc() => prepared.verify(message, signature),
+            _ => crypto.verify(self.algorithm, &self.key, message, signature),
+        }
     }
 }
 

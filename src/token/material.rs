@@ -362,6 +362,20 @@ impl PublicMaterial {
         }
     }
 
+    /// A public key by itself: PKCS#1, a point, or the bytes of Ed25519.
+    #[cfg(feature = "aws-lc-rs")]
+    pub(crate) fn encoded(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Hmac(_) => None,
+            Self::Rsa { n, e } => {
+                let (modulus, public_exponent) = (UintRef::new(n).ok()?, UintRef::new(e).ok()?);
+                RsaPublicKey { modulus, public_exponent }.to_der().ok()
+            }
+            Self::Ec { .. } => self.uncompressed(),
+            Self::Ed25519(point) => Some(point.to_vec()),
+        }
+    }
+
     /// A point as the backends take it.
     pub(crate) fn uncompressed(&self) -> Option<Vec<u8>> {
         let Self::Ec { x, y, .. } = self else { return None };

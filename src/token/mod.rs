@@ -75,7 +75,9 @@ mod key;
 mod key_rotation;
 mod keyset;
 mod material;
+mod prepared;
 mod several;
+mod texts;
 mod verified;
 mod verifier;
 

@@ -62,7 +62,7 @@ impl<C> Several<C> {
     }
 }
 
-/// `iss`, and nothing else of the claims set: all of it is read by [`parse`](crate::token::claims_set::parse), after
+/// `iss`, and nothing else of the claims set: all of it is read by [`ClaimsSet`](crate::token::claims_set::ClaimsSet), after
 /// the signature.
 fn read_iss(json: &[u8]) -> Result<Text<'_>, TokenError> {
     let text = std::str::from_utf8(json)

@@ -6,24 +6,28 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::token::texts::Texts;
 
 /// The registered claims of a verified token.
 #[derive(Clone)]
 pub struct Registered {
     pub(crate) issuer: Arc<str>,
-    pub(crate) subject: Box<str>,
-    pub(crate) scope: Box<str>,
-    pub(crate) jti: Option<Box<str>>,
-    pub(crate) client_id: Option<Box<str>>,
-    pub(crate) session_id: Option<Box<str>>,
+    /// By the places that follow.
+    pub(crate) texts: Texts<6>,
     pub(crate) generation: Option<u32>,
     pub(crate) authenticated_at: Option<Timestamp>,
-    pub(crate) acr: Option<Box<str>>,
     pub(crate) issued_at: Timestamp,
     pub(crate) expires_at: Timestamp,
 }
 
 impl Registered {
+    pub(crate) const SUBJECT: usize = 0;
+    pub(crate) const SCOPE: usize = 1;
+    pub(crate) const JTI: usize = 2;
+    pub(crate) const CLIENT_ID: usize = 3;
+    pub(crate) const SID: usize = 4;
+    pub(crate) const ACR: usize = 5;
+
     /// `iss`. A subject is unique only within its issuer: store the pair (RFC 8725, section 3.8).
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -31,12 +35,13 @@ impl Registered {
 
     /// `sub`: who the token is about. Never empty.
     pub fn subject(&self) -> &str {
-        &self.subject
+        self.texts.get(Self::SUBJECT).unwrap_or_default()
     }
 
     /// `scope`, one by one (RFC 6749, section 3.3). Empty when the token has none.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.scope.split(' ').filter(|scope| !scope.is_empty())
+        let scope = self.texts.get(Self::SCOPE).unwrap_or_default();
+        scope.split(' ').filter(|scope| !scope.is_empty())
     }
 
     /// Whether the token has this scope; compared as a whole and with case.
@@ -46,17 +51,17 @@ impl Registered {
 
     /// `jti`: the identifier of this one token.
     pub fn token_id(&self) -> Option<&str> {
-        self.jti.as_deref()
+        self.texts.get(Self::JTI)
     }
 
     /// `client_id`: the OAuth client that asked for the token.
     pub fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref()
+        self.texts.get(Self::CLIENT_ID)
     }
 
     /// `sid`: the session the token belongs to.
     pub fn session_id(&self) -> Option<&str> {
-        self.session_id.as_deref()
+        self.texts.get(Self::SID)
     }
 
     /// `gen`: the generation of the session's refresh token at which this token was made.
@@ -74,14 +79,12 @@ impl Registered {
     /// `acr`: how the user proved who they are, by a name that the issuer and this service agree on (RFC 9068,
     /// section 2.2.1). It compares as a whole and with case.
     pub fn acr(&self) -> Option<&str> {
-        self.acr.as_deref()
+        self.texts.get(Self::ACR)
     }
 
     /// How many bytes its own texts have.
     pub(crate) fn text_bytes(&self) -> usize {
-        let optional = [&self.jti, &self.client_id, &self.session_id, &self.acr];
-        let optional = optional.into_iter().flatten().map(|text| text.len()).sum::<usize>();
-        self.subject.len() + self.scope.len() + optional
+        self.texts.len()
     }
 
     /// `iat`.
@@ -100,7 +103,7 @@ impl fmt::Debug for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registered")
             .field("issuer", &self.issuer)
-            .field("subject", &self.subject)
+            .field("subject", &self.subject())
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }

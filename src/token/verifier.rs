@@ -148,13 +148,21 @@ impl<C: ReadClaims> Verifier<C> {
     ///
     /// The first rule that the token breaks, in the order of the crate documentation.
     pub fn verify(&self, token: &str) -> Result<Verified<C>, TokenError> {
+        self.recall(token.as_bytes()).unwrap_or_else(|| self.verify_anew(token))
+    }
+
+    /// The first half of [`verify`](Self::verify): what is decided over a token that was accepted before; `None` for any
+    /// other.
+    pub(crate) fn recall(&self, token: &[u8]) -> Option<Result<Verified<C>, TokenError>> {
+        // One that was accepted before is of the issuer that it would be given to again.
+        self.arms().iter().find_map(|arm| arm.recall(token))
+    }
+
+    /// The second half: what is decided over a token at first sight.
+    pub(crate) fn verify_anew(&self, token: &str) -> Result<Verified<C>, TokenError> {
         match &self.trusted {
-            Trusted::One(arm) => arm.verify(token),
-            Trusted::Several(several) => {
-                // One that was accepted before is of the issuer that it would be given to again.
-                let known = several.arms().iter().find_map(|arm| arm.recall(token));
-                known.unwrap_or_else(|| several.choose(token)?.verify(token))
-            }
+            Trusted::One(arm) => arm.verify_anew(token),
+            Trusted::Several(several) => several.choose(token)?.verify_anew(token),
         }
     }
 }
