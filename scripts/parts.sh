@@ -5,6 +5,9 @@
 #
 #     source scripts/parts.sh     # also exports NODE, CHROMIUM, PLAYWRIGHT_DIR, INTEROP_NODE_DIR and INTEROP_PYTHON
 #
+# PARTS=e2e brings only what `scripts/bench.sh e2e` needs, and exports NODE and EXPRESS_DIR: wrk, Node.js with express and
+# jsonwebtoken, and python3. PARTS=instructions brings valgrind.
+#
 # A value already set for NODE or CHROMIUM is used if it works. What is installed without the system's
 # package manager goes below target/parts (or CARGO_TARGET_DIR). Works with and without `set -euo
 # pipefail` in the caller, and sets no shell option itself: it may run in the caller's shell.
@@ -79,6 +82,8 @@ parts_pgbouncer() { parts_program pgbouncer pgbouncer; }
 parts_openssl() { parts_program openssl openssl; }
 
 parts_curl() { parts_program curl curl; }
+
+parts_wrk() { parts_program wrk wrk; }
 
 parts_find_chromium() {
   local candidate
@@ -221,5 +226,19 @@ parts_all() {
   export CHROMIUM NODE PLAYWRIGHT_DIR INTEROP_NODE_DIR INTEROP_PYTHON
 }
 
+# For a benchmark, which no test runs.
+parts_e2e() {
+  local manifest=benches/peers/express/package.json
+  EXPRESS_DIR=$parts_dir/express
+  parts_program python3 python3 && parts_node && parts_wrk &&
+    parts_npm_package express "$manifest" "$EXPRESS_DIR" &&
+    parts_npm_package jsonwebtoken "$manifest" "$EXPRESS_DIR" || return 1
+  export NODE EXPRESS_DIR
+}
+
 # The status of the last command is the status of `source`.
-parts_all
+case ${PARTS:-} in
+  e2e) parts_e2e ;;
+  instructions) parts_program valgrind valgrind ;;
+  *) parts_all ;;
+esac

@@ -257,6 +257,25 @@ fn it_keeps_within_its_bytes() {
     assert!((1..=110).contains(&remembered), "{remembered}");
 }
 
+#[test]
+fn once_it_was_full_a_token_is_remembered_at_its_second_sight() {
+    let config = config(&ManualClock::default(), key(1, "a"), 64 * 1024);
+    let verifier = config.verifier::<NoClaims>();
+    let verify = |token: &str| verifier.verify(token).unwrap();
+    let used = issue(&config, "in use");
+    let first = verify(&used);
+    assert!(is_same(&first, &verify(&used)), "there is room");
+
+    for n in 0..1000 {
+        verify(&issue(&config, &format!("user-{n}")));
+    }
+    assert!(is_same(&first, &verify(&used)), "many that came once did not push it out");
+
+    let late = issue(&config, "late");
+    let (one, two, three) = (verify(&late), verify(&late), verify(&late));
+    assert!(!is_same(&one, &two) && is_same(&two, &three));
+}
+
 /// What can happen to a verifier, or around it.
 #[derive(Debug, Clone)]
 enum Step {

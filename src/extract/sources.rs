@@ -6,7 +6,9 @@ use http::{HeaderMap, HeaderName, Method};
 use crate::cookie;
 use crate::csrf::{self, CsrfPolicy, canonical_origin};
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::extract::bearer::{BadCredential, Credential, bearer, is_bearer, token_or_credential};
+use crate::extract::bearer::{
+    BadCredential, Credential, bearer, has_repeated, is_bearer, token_or_credential,
+};
 
 /// A cookie that holds an access token, for [`JwtAuthLayer::add_cookie`](crate::JwtAuthLayer::add_cookie).
 ///
@@ -175,8 +177,11 @@ impl Sources {
 
     /// Layers further in that print headers leave the credentials out.
     pub(crate) fn hide(&self, headers: &mut HeaderMap) {
+        let are_single = !has_repeated(headers);
         for name in [&AUTHORIZATION, &COOKIE].into_iter().chain(&self.headers) {
-            if let Ok(Entry::Occupied(mut values)) = headers.try_entry(name) {
+            if are_single {
+                headers.get_mut(name).into_iter().for_each(|value| value.set_sensitive(true));
+            } else if let Ok(Entry::Occupied(mut values)) = headers.try_entry(name) {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }

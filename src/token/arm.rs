@@ -69,9 +69,9 @@ impl<C: ReadClaims> Arm<C> {
     /// What is decided over a token that was accepted before; `None` for any other.
     pub(crate) fn recall(&self, token: &[u8]) -> Option<Result<Verified<C>, TokenError>> {
         let core = &*self.core;
+        let Remembered { verified, begins, key, at } = self.cache.get(token)?;
         let now = core.clock.now();
-        let Remembered { verified, begins, key, .. } = self.cache.get(token, now)?;
-        if !core.keys.with(|keys| keys.still_finds(key)) {
+        if self.cache.is_stale(at, now) || !core.keys.with(|keys| keys.still_finds(key)) {
             self.cache.forget(token);
             return None;
         }

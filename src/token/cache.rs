@@ -5,15 +5,17 @@
 //!    of this process: nobody can choose tokens that meet.
 //! 3. What may change is decided at each hit as at the first sight, by the same functions: the key must be in the set of
 //!    this moment (the key, not its id), the times must fit, and the checks of the application must pass.
-//! 4. It is bounded in bytes, and an entry in its life.
+//! 4. It is bounded in bytes, and an entry in its life. Once it was full, a token is remembered at its second sight: a flood
+//!    of tokens that come once pushes nothing out, and costs nearly nothing.
 //! 5. It belongs to one verifier and its clones. One with another rule begins with an empty one.
 
-use std::hash::{Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{Equivalent, Weighter};
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Lifecycle, Weighter};
 
 use crate::clock::Timestamp;
 use crate::token::key::KeyIdentity;
@@ -23,7 +25,10 @@ use crate::token::verified::Verified;
 const TAIL: usize = 32;
 
 /// What an entry takes beside its texts: the claims' frame, the allocations, and its places in the table and in the queues.
-const ENTRY_BYTES: usize = 360;
+const ENTRY_BYTES: usize = 320;
+
+/// The part of the bytes that holds which tokens were seen.
+const SIGHTS_SHARE: u64 = 128;
 
 /// Bounds of a cache.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +41,13 @@ pub(crate) struct CacheBounds {
 pub(crate) struct TokenCache<C> {
     bounds: CacheBounds,
     /// Made for the first token: many a verifier never sees one.
-    cache: OnceLock<Cache<Text, Remembered<C>, Weigh, RandomState>>,
+    table: OnceLock<Table<C>>,
+}
+
+struct Table<C> {
+    remembered: Cache<Text, Remembered<C>, Weigh, RandomState, Full>,
+    full: Full,
+    sights: Sights,
 }
 
 /// A token that was accepted, and what of it is looked at again.
@@ -65,7 +76,7 @@ impl<C> Clone for Remembered<C> {
 
 impl<C> TokenCache<C> {
     pub(crate) fn new(bounds: CacheBounds) -> Arc<Self> {
-        Arc::new(Self { bounds, cache: OnceLock::new() })
+        Arc::new(Self { bounds, table: OnceLock::new() })
     }
 
     /// With nothing in it.
@@ -73,33 +84,86 @@ impl<C> TokenCache<C> {
         Self::new(self.bounds)
     }
 
-    /// What is remembered of a token, unless it is for too long.
-    pub(crate) fn get(&self, token: &[u8], now: Timestamp) -> Option<Remembered<C>> {
-        let remembered = self.cache.get()?.get(&Probe(token))?;
-        if remembered.at.abs_diff(now) < self.bounds.life {
-            return Some(remembered);
-        }
-        self.forget(token);
-        None
+    /// What is remembered of a token, be it for too long.
+    pub(crate) fn get(&self, token: &[u8]) -> Option<Remembered<C>> {
+        self.table.get()?.remembered.get(&Probe(token))
+    }
+
+    /// Whether a token that was accepted at this moment has to be looked at anew.
+    pub(crate) fn is_stale(&self, at: Timestamp, now: Timestamp) -> bool {
+        at.abs_diff(now) >= self.bounds.life
     }
 
     pub(crate) fn insert(&self, token: &[u8], remembered: Remembered<C>) {
         if self.bounds.bytes > 0 {
-            self.cache.get_or_init(|| build(self.bounds.bytes)).insert(Text(token.into()), remembered);
+            let Table { remembered: table, full, sights } =
+                self.table.get_or_init(|| Table::new(self.bounds.bytes));
+            if !full.is_set() || sights.is_second(token) {
+                table.insert(Text(token.into()), remembered);
+            }
         }
     }
 
     pub(crate) fn forget(&self, token: &[u8]) {
-        if let Some(cache) = self.cache.get() {
-            cache.remove(&Probe(token));
+        if let Some(table) = self.table.get() {
+            table.remembered.remove(&Probe(token));
         }
     }
 }
 
-fn build<C>(bytes: u64) -> Cache<Text, Remembered<C>, Weigh, RandomState> {
-    // Of tokens of some 600 bytes. Only a first guess for the table's size.
-    let entries = usize::try_from(bytes / 1024).unwrap_or(usize::MAX);
-    Cache::with(entries, bytes, Weigh, RandomState::new(), DefaultLifecycle::default())
+impl<C> Table<C> {
+    fn new(bytes: u64) -> Self {
+        let (sights, full) = (Sights::new(bytes / SIGHTS_SHARE), Full::default());
+        // Of tokens of some 600 bytes. Only a first guess for the table's size.
+        let entries = usize::try_from(bytes / 1024).unwrap_or(usize::MAX).min(1 << 20);
+        let bytes = bytes - bytes / SIGHTS_SHARE;
+        let remembered = Cache::with(entries, bytes, Weigh, RandomState::new(), full.clone());
+        Self { remembered, full, sights }
+    }
+}
+
+/// Whether a token ever had to make room for another.
+#[derive(Clone, Default)]
+struct Full(Arc<AtomicBool>);
+
+impl Full {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<C> Lifecycle<Text, Remembered<C>> for Full {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Text, _: Remembered<C>) {
+        // What is written is taken from the other threads.
+        if !self.is_set() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Which tokens were seen of late, by a part of their hash. One may be forgotten for another, or taken for one that was
+/// seen, once in four milliards: then a token is verified once more or less, and nothing else.
+struct Sights {
+    slots: Box<[AtomicU32]>,
+    hasher: RandomState,
+}
+
+impl Sights {
+    fn new(bytes: u64) -> Self {
+        let slots = (bytes / 4).clamp(1, 1 << 22);
+        Self { slots: (0..slots).map(|_| AtomicU32::new(0)).collect(), hasher: RandomState::new() }
+    }
+
+    /// Whether the token was here before; from now on it was.
+    fn is_second(&self, token: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(Probe(token));
+        // Two halves, of which each is enough.
+        #[allow(clippy::cast_possible_truncation)]
+        let (place, mark) = (hash as u32 as usize % self.slots.len(), (hash >> 32) as u32);
+        self.slots.get(place).is_some_and(|slot| slot.swap(mark, Ordering::Relaxed) == mark)
+    }
 }
 
 /// A token as a key of the table.

@@ -401,7 +401,8 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
 
     /// How many bytes of verified tokens each verifier remembers, about: 32 MiB by default; with 0 none is.
     ///
-    /// The application's claims are not counted. Memory is taken as tokens come.
+    /// The application's claims are not counted. Memory is taken as tokens come. From the first time that it is used up, a
+    /// token is remembered when it comes a second time, so that many which come once do not push out those in use.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.settings.cache.bytes = bytes as u64;
         self

@@ -38,7 +38,7 @@ mod imp {
 
     #[derive(Clone)]
     pub(super) enum Key {
-        Hmac(hmac::Key),
+        Hmac(Box<hmac::Key>),
         Public(ParsedPublicKey),
     }
 
@@ -63,7 +63,7 @@ mod imp {
 
         fn hmac(rule: hmac::Algorithm, material: &PublicMaterial) -> Option<Self> {
             let PublicMaterial::Hmac(secret) = material else { return None };
-            Some(Self::Hmac(hmac::Key::new(rule, secret.expose_secret())))
+            Some(Self::Hmac(Box::new(hmac::Key::new(rule, secret.expose_secret()))))
         }
 
         pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -127,7 +127,7 @@ mod tests {
                 ("zeros", b"message", &vec![0; good.len()], false),
             ] {
                 let decided = key.verifying_key().decide_both_ways(message, signature);
-                assert_eq!(decided, [expected; 2], "{} {row}", algorithm.as_str());
+                assert_eq!(decided, Some([expected; 2]), "{} {row}", algorithm.as_str());
             }
         }
     }

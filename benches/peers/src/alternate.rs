@@ -68,7 +68,8 @@ pub fn rounds() -> usize {
     std::env::var("ROUNDS").map_or(60, |text| text.parse().expect("ROUNDS is a number")).max(1)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
     if values.len() % 2 == 1 { values[half] } else { f64::midpoint(values[half - 1], values[half]) }

@@ -15,7 +15,10 @@ pub const AUDIENCE: &str = "https://api.analytical.example";
 pub const SUBJECT: &str = "user-00000001";
 pub const EMAIL: &str = "ada.lovelace@analytical.example";
 
-const SECRET: [u8; 32] = *b"f3-Kq9_zT1vXw7-Lr2_pYb8sNc5dGh4j";
+/// In a file, as a server in another language reads it, too.
+const SECRET: &[u8] = include_bytes!("../hs256.secret").trim_ascii();
+/// A run may take longer than tokens commonly live.
+const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 const KID: &str = "key-2026-11";
 
 /// A struct of the application's nine texts, and of what else an implementation wants to read. Flat, not nested: serde
@@ -101,6 +104,7 @@ impl Tokens {
                 .key(key(algorithm).with_kid(kid))
                 .issuer(issuer)
                 .audience(audience)
+                .insecure_lifetime(LIFETIME)
                 .clock(Late(Duration::from_secs(age)))
                 .build()
                 .unwrap();
@@ -126,6 +130,7 @@ impl Tokens {
             .key(key(self.algorithm).with_kid(KID))
             .issuer(ISSUER)
             .audience(AUDIENCE)
+            .insecure_lifetime(LIFETIME)
             .cache_bytes(cache_bytes)
             .build()
             .unwrap()
@@ -134,7 +139,7 @@ impl Tokens {
     /// The key that the peers check with.
     pub fn jwk(&self) -> Value {
         let mut jwk = match self.algorithm {
-            Algorithm::Hs256 => json!({ "kty": "oct", "k": base64url(&SECRET) }),
+            Algorithm::Hs256 => json!({ "kty": "oct", "k": base64url(SECRET) }),
             Algorithm::Es256 => fixture(include_str!("../../../tests/fixtures/keys/p256.public.jwk")),
             Algorithm::EdDsa => fixture(include_str!("../../../tests/fixtures/keys/ed25519.public.jwk")),
             _ => fixture(include_str!("../../../tests/fixtures/keys/rsa.public.jwk")),
@@ -149,6 +154,49 @@ impl Tokens {
     }
 }
 
+/// Tokens of HS256 of any size and number.
+pub struct Padded {
+    bytes: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Padding {
+    padding: String,
+}
+
+impl Padded {
+    /// Of about this many bytes each, from 300.
+    pub fn new(bytes: usize) -> Self {
+        Self { bytes }
+    }
+
+    pub fn config(&self, cache_bytes: usize) -> TokenConfig {
+        TokenConfig::builder()
+            .key(key(Algorithm::Hs256).with_kid(KID))
+            .issuer(ISSUER)
+            .audience(AUDIENCE)
+            .insecure_lifetime(LIFETIME)
+            .max_token_bytes(16 * 1024)
+            .cache_bytes(cache_bytes)
+            .build()
+            .unwrap()
+    }
+
+    pub fn tokens(&self, count: usize) -> Vec<String> {
+        let issuer = Issuer::new(&self.config(0)).unwrap();
+        let issue = |n: usize, scopes: &[&str], padding: usize| {
+            let grant = AccessGrant::new(format!("user-{n:08}")).with_scopes(scopes.iter().copied());
+            let claims = Padding { padding: "x".repeat(padding) };
+            issuer.issue(&grant, &claims).unwrap().expose().to_owned()
+        };
+        // A short token has no room for scopes.
+        let scopes: &[&str] =
+            if self.bytes < 500 { &[] } else { &["orders:read", "orders:write", "profile"] };
+        let padding = self.bytes.saturating_sub(issue(0, scopes, 0).len()) * 3 / 4;
+        (0..count).map(|n| issue(n, scopes, padding)).collect()
+    }
+}
+
 /// A clock that is late: what is issued by it has expired when it is late enough.
 struct Late(Duration);
 
@@ -160,7 +208,7 @@ impl Clock for Late {
 
 fn key(algorithm: Algorithm) -> SigningKey {
     let form = match algorithm {
-        Algorithm::Hs256 => KeyForm::Secret(&SECRET),
+        Algorithm::Hs256 => KeyForm::Secret(SECRET),
         Algorithm::Es256 => KeyForm::Pem(include_bytes!("../../../tests/fixtures/keys/p256.pkcs8.pem")),
         Algorithm::EdDsa => KeyForm::Pem(include_bytes!("../../../tests/fixtures/keys/ed25519.pkcs8.pem")),
         _ => KeyForm::Pem(include_bytes!("../../../tests/fixtures/keys/rsa.pkcs8.pem")),

@@ -20,7 +20,7 @@ use crate::tokens::{AUDIENCE, Claims, ISSUER, Tokens};
 pub fn service(
     tokens: &Tokens,
 ) -> impl Service<Sent, Response = Response<Full<Bytes>>, Error = Infallible> + use<> {
-    DecodeLayer { rules: Arc::new(Rules::new(tokens)) }.layer(inner(who))
+    DecodeLayer::new(tokens).layer(inner(who))
 }
 
 fn who(extensions: &Extensions) -> Option<Who> {
@@ -55,8 +55,15 @@ impl Rules {
     }
 }
 
-struct DecodeLayer {
+#[derive(Clone)]
+pub struct DecodeLayer {
     rules: Arc<Rules>,
+}
+
+impl DecodeLayer {
+    pub fn new(tokens: &Tokens) -> Self {
+        Self { rules: Arc::new(Rules::new(tokens)) }
+    }
 }
 
 impl<S> Layer<S> for DecodeLayer {
@@ -67,7 +74,8 @@ impl<S> Layer<S> for DecodeLayer {
     }
 }
 
-struct Decode<S> {
+#[derive(Clone)]
+pub struct Decode<S> {
     inner: S,
     rules: Arc<Rules>,
 }
@@ -98,7 +106,7 @@ where
 
 pin_project! {
     #[project = AnswerProjected]
-    enum Answer<F> {
+    pub enum Answer<F> {
         Inner { #[pin] future: F },
         Refused,
     }
