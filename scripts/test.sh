@@ -9,7 +9,7 @@ export REQUIRE_PARTS=1
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 
 # Beside the default ones.
-all=redis,postgres,axum,metrics,client,reqwest
+all=redis,postgres,axum,metrics,client,reqwest,jwks-hyper
 
 report=""
 stage() {
@@ -27,7 +27,7 @@ features() {
   local set
   for set in '' moka aws-lc-rs rust-crypto moka,rust-crypto aws-lc-rs,rust-crypto moka,aws-lc-rs,rust-crypto \
     redis postgres redis,test-util postgres,test-util moka,redis,postgres,aws-lc-rs \
-    axum metrics client reqwest moka,aws-lc-rs,axum,metrics,client; do
+    axum metrics client reqwest jwks jwks-hyper client,jwks moka,aws-lc-rs,axum,metrics,client; do
     echo "--- features: ${set:-none}"
     cargo clippy --quiet --lib --no-default-features --features "$set" -- -D warnings
   done

@@ -33,6 +33,8 @@ pub enum ConfigErrorKind {
     Path,
     /// A size or a number is out of its bounds.
     Limit,
+    /// There is no tokio runtime in which a task could run.
+    Runtime,
     /// A URL, a prefix or a name by which a store finds its data has another form.
     Store,
 }

@@ -80,6 +80,8 @@
 //! | `axum` | | [`Verified`], `Option<Verified>` and [`ClientInfo`] as extractors of axum 0.8, [`Rejection`], [`Granted`] and [`SessionError`] as answers |
 //! | `client` | | [`client`]: a session for outgoing requests of any tower client |
 //! | `reqwest` | | `client`, and reqwest's client as a service for it |
+//! | `jwks` | | [`remote_jwks`]: the keys of an issuer elsewhere, kept current through any tower client |
+//! | `jwks-hyper` | | `jwks`, and a client for it on hyper and rustls |
 //! | `metrics` | | counters through the crate `metrics`, see [below](#metrics) |
 //! | `test-util` | | `test_util`: for tests, an issuer of good and bad tokens, a clock to be set by hand, a store that fails on demand, the contract of session stores, and a [guide](test_util::guide) |
 //!
@@ -114,6 +116,8 @@
 //! | | `refreshed` | debug | |
 //! | | `refresh_failed` | warn, or error for an answer that is not a session service's | `error` |
 //! | | `storage_failed` | error | `error` |
+//! | `tower_jwt_auth::remote_jwks` | `keys_fetched` | info | `keys`, `skipped` |
+//! | | `keys_not_fetched` | warn | `reason`: a `FetchErrorKind`; `detail`, `failures` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `purged` | debug | `sessions` |
@@ -129,6 +133,7 @@
 //! | `tower_jwt_auth_session_events_total` | `event`: the names of `tower_jwt_auth::session`; [`SessionEventKind`] lists them, all but `current` |
 //! | `tower_jwt_auth_sessions_ended_total` | `why`: as in the event `ended`, or `evicted`, `ended_all`, `superseded`, `reused` (the session itself, of all that it ends) |
 //! | `tower_jwt_auth_service_refused_total` | `route`, `reason`, as in the events `refused` |
+//! | `tower_jwt_auth_jwks_fetches_total` | `outcome`: `ok`, `not_modified`, or the `reason` of `keys_not_fetched` |
 //! | `tower_jwt_auth_store_retries_total` | |
 //! | `tower_jwt_auth_unavailable_total` | `what`, as in the events `unavailable` |
 //!
@@ -150,6 +155,9 @@ mod error;
 mod extract;
 mod metrics;
 mod reject;
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub mod remote_jwks;
 mod secret;
 pub mod service;
 pub mod session;
@@ -157,7 +165,11 @@ mod store;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
+#[cfg(any(feature = "client", feature = "jwks"))]
+mod timer;
 pub mod token;
+#[cfg(any(feature = "client", feature = "jwks"))]
+mod transport;
 mod url;
 
 #[doc(no_inline)]
@@ -179,6 +191,14 @@ pub use cookie::{CookiePolicy, SameSite};
 pub use error::{ConfigError, ConfigErrorKind};
 pub use extract::TokenCookie;
 pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
+#[cfg(feature = "jwks-hyper")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks-hyper")))]
+#[doc(no_inline)]
+pub use remote_jwks::JwksClient;
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+#[doc(no_inline)]
+pub use remote_jwks::{FetchError, FetchErrorKind, MetadataForm, RemoteJwks, RemoteJwksBuilder};
 #[doc(no_inline)]
 pub use service::{
     AuthBody, AuthFront, AuthFuture, AuthLayer, AuthService, AuthServiceBuilder, Authenticator, AuthnError,

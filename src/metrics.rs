@@ -37,6 +37,11 @@ pub(crate) fn retried() {
     count!("tower_jwt_auth_store_retries_total");
 }
 
+/// The keys of an issuer were fetched, or not.
+pub(crate) fn keys_fetched(outcome: &'static str) {
+    count!("tower_jwt_auth_jwks_fetches_total", "outcome" => outcome);
+}
+
 /// Something outside did not answer.
 pub(crate) fn unavailable(what: &'static str) {
     count!("tower_jwt_auth_unavailable_total", "what" => what);

@@ -183,7 +183,8 @@ def run(servers):
 
 def versions():
     lock = (HERE / "Cargo.lock").read_text()
-    crate = lambda name: re.search(rf'name = "{name}"\nversion = "(.+)"', lock)[1]
+    # The peers bring older ones.
+    crate = lambda name: re.findall(rf'name = "{name}"\nversion = "(.+)"', lock)[-1]
     module = lambda name: json.loads((EXPRESS_DIR / f"node_modules/{name}/package.json").read_text())["version"]
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.split()[1].split("/")[-1]
     node = subprocess.run([NODE, "--version"], check=True, capture_output=True, text=True).stdout.strip("v\n")

@@ -9,11 +9,11 @@ use crate::client::origin::{Origin, Origins};
 use crate::client::session::Session;
 use crate::client::state::Shared;
 use crate::client::tokens::DynStorage;
-use crate::client::transport::Transport;
 use crate::client::wire::{Carrier, Endpoint};
 use crate::clock::{Clock, SystemClock};
 use crate::cookie::CookiePolicy;
 use crate::error::{ConfigError, ConfigErrorKind};
+use crate::transport::Transport;
 
 /// Settings of a [`Session`].
 #[must_use = "a builder does nothing until `build` is called"]

@@ -24,11 +24,14 @@ use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::Event;
 use crate::client::schedule::{GIVE_UP, PERSIST, SOON, STANDSTILL, back_off};
 use crate::client::state::{Flight, Held, Login, Outcome, Shared, State, at_server, run};
-use crate::client::timer;
 use crate::client::tokens::Tokens;
 use crate::client::wire::{self, Meaning};
 use crate::clock::Timestamp;
 use crate::secret::random;
+use crate::timer;
+
+/// No answer of the session service is longer.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// A refresh under way, from its start on: also if its task is dropped before it runs.
 struct InFlight {
@@ -219,7 +222,7 @@ impl Shared {
         patience: Duration,
     ) -> Result<(Response<Bytes>, Timestamp), ClientError> {
         let sent = self.clock.now();
-        match timeout(patience, self.transport.send(request)).await {
+        match timeout(patience, self.transport.send(request, MAX_ANSWER_BYTES)).await {
             Ok(Ok(answer)) => {
                 let mut state = self.state();
                 if let Some(skew) = wire::skew(answer.headers(), sent, self.clock.now()) {

@@ -76,9 +76,7 @@ mod reqwest;
 mod schedule;
 mod session;
 mod state;
-mod timer;
 mod tokens;
-mod transport;
 mod wire;
 
 pub use builder::SessionBuilder;
@@ -93,5 +91,5 @@ pub use reqwest::ReqwestService;
 pub use session::Session;
 pub use tokens::{MemoryStorage, TokenStorage, Tokens};
 
-/// Errors of transports and storages, whatever they are.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+#[doc(inline)]
+pub use crate::transport::BoxError;

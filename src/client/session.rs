@@ -20,9 +20,9 @@ use crate::client::flight::Force;
 use crate::client::schedule::GIVE_UP;
 use crate::client::state::{AfterRefusal, Held, Login, Shared, run};
 use crate::client::tokens::TokenStorage;
-use crate::client::transport::Transport;
 use crate::client::wire::{self, Carrier};
 use crate::error::ConfigError;
+use crate::transport::Transport;
 
 /// A login may hash a password, on purpose slowly.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(30);

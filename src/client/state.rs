@@ -16,11 +16,12 @@ use crate::client::event::{self, Event};
 use crate::client::flight::Force;
 use crate::client::origin::{Origin, Origins, is_relative};
 use crate::client::tokens::{DynStorage, Tokens};
-use crate::client::transport::Transport;
 use crate::client::wire::{self, Endpoint};
-use crate::client::{BoxError, schedule, timer};
+use crate::client::{BoxError, schedule};
 use crate::clock::{Clock, Timestamp};
 use crate::secret::random;
+use crate::timer;
+use crate::transport::Transport;
 
 /// Everything behind a [`Session`](crate::client::Session) and its layers.
 pub(super) struct Shared {

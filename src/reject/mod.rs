@@ -200,6 +200,7 @@ impl Rejection {
     pub(crate) fn of_token(error: &TokenError, protocol: Protocol, responder: &Arc<Responder>) -> Self {
         let kind = match error.kind() {
             TokenErrorKind::TooLarge => RejectionKind::InvalidRequest,
+            TokenErrorKind::NoKeys => RejectionKind::Unavailable,
             _ => RejectionKind::InvalidToken,
         };
         Self::new(kind, error.kind().as_str(), protocol, responder)

@@ -108,6 +108,11 @@ impl Algorithm {
         alg == self.as_str() || (self == Self::EdDsa && alg == "Ed25519")
     }
 
+    #[cfg(feature = "jwks")]
+    pub(crate) const fn is_rsa(self) -> bool {
+        matches!(self.family(), Family::Rsa)
+    }
+
     pub(crate) const fn family(self) -> Family {
         match self {
             Self::Hs256 | Self::Hs384 | Self::Hs512 => Family::Hmac,

@@ -107,7 +107,14 @@ impl<C: ReadClaims> Arm<C> {
             return Err(TokenError::new(TokenErrorKind::Type, "`typ` is not that of an access token"));
         }
         let kid = header.kid.as_ref().map(|Text(kid)| &**kid);
-        let key = core.keys.with(|keys| check_signature(core, keys, kid, &header.alg.0, &compact))?;
+        let key = core
+            .keys
+            .with(|keys| check_signature(core, keys, kid, &header.alg.0, &compact))
+            .inspect_err(|error| {
+                if error.kind() == TokenErrorKind::UnknownKey && kid.is_some() {
+                    core.keys.report_unknown_key();
+                }
+            })?;
 
         let mut scratch = Scratch::<PAYLOAD>::new();
         let mut set = ClaimsSet::default();
@@ -134,9 +141,12 @@ fn check_signature(
     alg: &str,
     token: &Compact<'_>,
 ) -> Result<FoundKey, TokenError> {
-    let key = keys
-        .find(kid)
-        .ok_or_else(|| TokenError::new(TokenErrorKind::UnknownKey, "no key has the token's key id"))?;
+    let Some(key) = keys.find(kid) else {
+        return Err(match keys.keys() {
+            [] => TokenError::new(TokenErrorKind::NoKeys, "the keys of the issuer are not there yet"),
+            _ => TokenError::new(TokenErrorKind::UnknownKey, "no key has the token's key id"),
+        });
+    };
     if !key.algorithm().is_named(alg) {
         return Err(TokenError::new(TokenErrorKind::Algorithm, "`alg` is not the algorithm of the key"));
     }

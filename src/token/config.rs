@@ -60,6 +60,7 @@ impl TokenConfig {
             settings: Box::new(Settings {
                 signing: None,
                 verifying: Vec::new(),
+                source: None,
                 issuer: String::new(),
                 insecure_issuer: false,
                 audiences: Vec::new(),
@@ -196,6 +197,7 @@ type State<K, I, A> = PhantomData<fn() -> (K, I, A)>;
 struct Settings {
     signing: Option<SigningKey>,
     verifying: Vec<VerifyingKey>,
+    source: Option<KeySetHandle>,
     issuer: String,
     insecure_issuer: bool,
     audiences: Vec<String>,
@@ -285,6 +287,15 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     /// ```
     pub fn add_key_set(mut self, keys: &KeySet) -> TokenConfigBuilder<Set, I, A> {
         self.settings.verifying.extend(keys.keys().iter().cloned());
+        self.now()
+    }
+
+    /// The keys of a handle that somebody else fills: that of a `RemoteJwks` (feature `jwks`), or a [`KeySetHandle`] of one's
+    /// own. They are all the keys there are, so the configuration verifies only.
+    ///
+    /// As long as the handle of a `RemoteJwks` has no keys, requests with a token are answered with 503.
+    pub fn key_source(mut self, keys: &KeySetHandle) -> TokenConfigBuilder<Set, I, A> {
+        self.settings.source = Some(keys.clone());
         self.now()
     }
 
@@ -433,13 +444,24 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     {
         let settings = *self.settings;
         check(&settings)?;
-        let signing_key = settings.signing.iter().map(|key| key.verifying_key().clone());
-        let keys = KeySet::new(signing_key.chain(settings.verifying))?;
+        let keys = match settings.source {
+            None => {
+                let signing_key = settings.signing.iter().map(|key| key.verifying_key().clone());
+                KeySetHandle::new(KeySet::new(signing_key.chain(settings.verifying))?)
+            }
+            Some(source) if settings.signing.is_none() && settings.verifying.is_empty() => source,
+            Some(_) => {
+                return Err(ConfigError::new(
+                    ConfigErrorKind::Key,
+                    "`key_source` brings all the keys: give no other ones",
+                ));
+            }
+        };
         let signer = settings.signing.map(Signer::new).transpose()?;
         Ok(TokenConfig {
             core: Arc::new(Core {
                 crypto: settings.crypto.map_or_else(Crypto::compiled_in, Ok)?,
-                keys: KeySetHandle::new(keys),
+                keys,
                 signer: ArcSwapOption::new(signer.map(Arc::new)),
                 issuer: settings.issuer.into(),
                 audiences: boxed(settings.audiences),

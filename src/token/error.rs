@@ -30,6 +30,8 @@ pub enum TokenErrorKind {
     Algorithm,
     /// The issuer has no key of this `kid`, or there is no `kid` and it has several keys.
     UnknownKey,
+    /// The keys of the issuer, which come from elsewhere, are not there yet. Not the token's fault: try again.
+    NoKeys,
     /// The signature is not by the key.
     Signature,
     /// The claims set is no JSON object, repeats a name, or a registered claim is missing or of the wrong type.
@@ -66,6 +68,7 @@ impl TokenErrorKind {
             Self::Type => "type",
             Self::Algorithm => "algorithm",
             Self::UnknownKey => "unknown_key",
+            Self::NoKeys => "no_keys",
             Self::Signature => "signature",
             Self::Claims => "claims",
             Self::ApplicationClaims => "application_claims",

@@ -16,6 +16,8 @@
 //! ```
 
 use std::fmt;
+#[cfg(feature = "jwks")]
+use std::sync::Weak;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -249,6 +251,8 @@ pub struct KeySetHandle {
 
 struct Inner {
     current: ArcSwap<KeySet>,
+    /// Told of a token whose key is not in the set, by whoever fills it from elsewhere.
+    on_unknown_key: Option<Box<dyn Fn() + Send + Sync>>,
     /// Held by those who change the set, never by those who read it: two changes at once must not undo each other.
     changing: Mutex<()>,
 }
@@ -256,7 +260,32 @@ struct Inner {
 impl KeySetHandle {
     /// A handle that begins with this set.
     pub fn new(set: KeySet) -> Self {
-        Self { inner: Arc::new(Inner { current: ArcSwap::from_pointee(set), changing: Mutex::new(()) }) }
+        Self::with_source(set, None)
+    }
+
+    /// A handle without keys, which wait for a source that is told when a key is missing.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn awaiting(on_unknown_key: impl Fn() + Send + Sync + 'static) -> Self {
+        let none = KeySet { keys: Box::default(), skipped: Box::default() };
+        Self::with_source(none, Some(Box::new(on_unknown_key)))
+    }
+
+    fn with_source(set: KeySet, on_unknown_key: Option<Box<dyn Fn() + Send + Sync>>) -> Self {
+        let (current, changing) = (ArcSwap::from_pointee(set), Mutex::new(()));
+        Self { inner: Arc::new(Inner { current, on_unknown_key, changing }) }
+    }
+
+    /// For a source, which must not keep the handle for itself alone.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn downgrade(&self) -> WeakKeySet {
+        WeakKeySet { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// Tells the source, if there is one, of a token whose key is not in the set.
+    pub(crate) fn report_unknown_key(&self) {
+        if let Some(tell) = &self.inner.on_unknown_key {
+            tell();
+        }
     }
 
     /// The set of this moment.
@@ -286,6 +315,19 @@ impl KeySetHandle {
 
     pub(crate) fn with<R>(&self, read: impl FnOnce(&KeySet) -> R) -> R {
         read(&self.inner.current.load())
+    }
+}
+
+/// A [`KeySetHandle`] as long as somebody else holds it.
+#[cfg(feature = "jwks")]
+pub(crate) struct WeakKeySet {
+    inner: Weak<Inner>,
+}
+
+#[cfg(feature = "jwks")]
+impl WeakKeySet {
+    pub(crate) fn upgrade(&self) -> Option<KeySetHandle> {
+        self.inner.upgrade().map(|inner| KeySetHandle { inner })
     }
 }
 

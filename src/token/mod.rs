@@ -92,6 +92,8 @@ pub use issuer::{AccessGrant, AccessToken, Issuer};
 pub(crate) use json::describe;
 pub use key::{SigningKey, VerifyingKey};
 pub use key_rotation::{KeyRotation, KeyRotationStep};
+#[cfg(feature = "jwks")]
+pub(crate) use keyset::WeakKeySet;
 pub use keyset::{KeySet, KeySetHandle, SkippedKey};
 pub use material::KeyForm;
 pub use verified::{AnyVerified, Registered, Verified};

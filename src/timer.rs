@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A moment of it. Not the time of day, which [`Clock`](crate::Clock) tells.
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-pub(super) fn since(moment: Instant) -> Duration {
+pub(crate) fn since(moment: Instant) -> Duration {
     now().saturating_duration_since(moment)
 }

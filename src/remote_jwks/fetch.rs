@@ -1,0 +1,203 @@
+//! One fetch: a GET for a JSON document, within bounds of time, size, and origin.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use tokio::time::timeout;
+
+use crate::remote_jwks::error::{FetchError, FetchErrorKind};
+use crate::transport::Transport;
+use crate::url;
+
+/// More than any key set that is read, and than any metadata.
+const MAX_DOCUMENT_BYTES: usize = 512 * 1024;
+
+const MAX_REDIRECTS: usize = 3;
+
+/// Where documents come from, and under which bounds.
+pub(super) struct Fetcher {
+    pub(super) transport: Transport,
+    /// For one document, its redirects included.
+    pub(super) timeout: Duration,
+    /// Whether http is allowed on this machine.
+    pub(super) insecure_http: bool,
+}
+
+/// What a server wants to be told when the document is fetched again (RFC 9110, section 13.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Validators {
+    etag: Option<HeaderValue>,
+    last_modified: Option<HeaderValue>,
+}
+
+impl Validators {
+    fn of(headers: &HeaderMap) -> Self {
+        Self {
+            etag: headers.get(header::ETAG).cloned(),
+            last_modified: headers.get(header::LAST_MODIFIED).cloned(),
+        }
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        let conditions =
+            [(header::IF_NONE_MATCH, &self.etag), (header::IF_MODIFIED_SINCE, &self.last_modified)];
+        for (name, value) in conditions {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+}
+
+pub(super) enum Fetched {
+    Document { text: String, validators: Validators, max_age: Option<Duration> },
+    NotModified { max_age: Option<Duration> },
+}
+
+impl Fetcher {
+    /// Whether a document may be fetched from there (RFC 8414, section 3; OpenID Connect Discovery, section 3).
+    pub(super) fn check(&self, location: &str) -> Result<Uri, FetchError> {
+        let allowed = match url::split(location) {
+            Some((url::Scheme::Https, ..)) => true,
+            Some((url::Scheme::Http, ..)) => self.insecure_http && url::is_https_or_loopback(location),
+            None => false,
+        };
+        let uri = allowed.then(|| location.parse::<Uri>().ok()).flatten();
+        uri.ok_or_else(|| FetchError::new(FetchErrorKind::Location, "not an https URL"))
+    }
+
+    pub(super) async fn get(&self, location: &str, known: &Validators) -> Result<Fetched, FetchError> {
+        match timeout(self.timeout, self.follow(location, known)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(FetchError::new(FetchErrorKind::Unreachable, "there was no whole answer in time")),
+        }
+    }
+
+    async fn follow(&self, location: &str, known: &Validators) -> Result<Fetched, FetchError> {
+        let mut uri = self.check(location)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(&uri, known).await?;
+            if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
+                return read(response);
+            }
+            let target = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+            let next = target.and_then(|target| within_origin(&uri, target));
+            uri = next.ok_or_else(|| {
+                FetchError::new(FetchErrorKind::Redirect, "a redirect that leaves the origin")
+            })?;
+        }
+        Err(FetchError::new(FetchErrorKind::Redirect, "too many redirects"))
+    }
+
+    async fn send(&self, uri: &Uri, known: &Validators) -> Result<Response<Bytes>, FetchError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = uri.clone();
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        known.write(request.headers_mut());
+        self.transport.send(request, MAX_DOCUMENT_BYTES).await.map_err(|source| {
+            FetchError::new(FetchErrorKind::Unreachable, "the server could not be asked").with_source(source)
+        })
+    }
+}
+
+fn read(response: Response<Bytes>) -> Result<Fetched, FetchError> {
+    let max_age = max_age(response.headers());
+    match response.status() {
+        StatusCode::OK => {
+            let validators = Validators::of(response.headers());
+            let text = String::from_utf8(response.into_body().into())
+                .map_err(|_| FetchError::new(FetchErrorKind::Document, "the document is not UTF-8"))?;
+            Ok(Fetched::Document { text, validators, max_age })
+        }
+        StatusCode::NOT_MODIFIED => Ok(Fetched::NotModified { max_age }),
+        status => Err(FetchError::new(FetchErrorKind::Status, "the server answered with an error")
+            .with_status(status)
+            .with_retry_after(retry_after(response.headers()))),
+    }
+}
+
+/// A redirect's target, if it is of the same scheme, host and port.
+fn within_origin(from: &Uri, target: &str) -> Option<Uri> {
+    let (scheme, authority) = (from.scheme()?, from.authority()?);
+    let absolute = match target {
+        _ if target.starts_with("//") => return None,
+        _ if target.starts_with('/') => format!("{scheme}://{authority}{target}"),
+        _ => target.to_owned(),
+    };
+    let uri = absolute.parse::<Uri>().ok()?;
+    (uri.scheme() == Some(scheme) && uri.authority() == Some(authority)).then_some(uri)
+}
+
+/// `max-age` (RFC 9111, section 5.2.2.1). `no-store` and `no-cache` leave nothing to be fresh.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let mut found = None;
+    for value in headers.get_all(header::CACHE_CONTROL) {
+        for directive in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
+            if name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("no-cache") {
+                return Some(Duration::ZERO);
+            }
+            if name.eq_ignore_ascii_case("max-age") {
+                found = found.or(seconds(argument.trim_matches('"')));
+            }
+        }
+    }
+    found
+}
+
+/// `Retry-After`, in seconds (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    seconds(headers.get(header::RETRY_AFTER)?.to_str().ok()?)
+}
+
+/// Digits only; more of them than a number holds are a long time.
+fn seconds(text: &str) -> Option<Duration> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| Duration::from_secs(text.parse::<u32>().unwrap_or(u32::MAX).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_stay_within_the_origin() {
+        let from = "https://idp.example:8443/keys".parse().unwrap();
+        for (target, expected) in [
+            ("/other", Some("https://idp.example:8443/other")),
+            ("https://idp.example:8443/other?x=1", Some("https://idp.example:8443/other?x=1")),
+            ("https://idp.example/other", None),
+            ("http://idp.example:8443/other", None),
+            ("https://evil.example/keys", None),
+            ("https://idp.example:8443@evil.example/keys", None),
+            ("//evil.example/keys", None),
+            ("keys", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|uri| uri.parse::<Uri>().unwrap());
+            assert_eq!(within_origin(&from, target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn freshness() {
+        for (value, expected) in [
+            ("max-age=60", Some(60)),
+            ("public, Max-Age=\"60\", must-revalidate", Some(60)),
+            ("max-age=60, max-age=5", Some(60)),
+            ("max-age=99999999999999999999", Some(u64::from(u32::MAX))),
+            ("no-store, max-age=60", Some(0)),
+            ("no-cache", Some(0)),
+            ("s-maxage=60", None),
+            ("max-age=-1", None),
+            ("max-age=", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
+            assert_eq!(max_age(&headers), expected.map(Duration::from_secs), "{value}");
+        }
+    }
+}

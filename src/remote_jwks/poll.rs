@@ -1,0 +1,157 @@
+//! The task that fetches keys, as long as anybody holds the handle.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll as Polled;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::metrics;
+use crate::remote_jwks::Status;
+use crate::remote_jwks::discovery::{Origin, keys_location, metadata_location};
+use crate::remote_jwks::error::{FetchError, FetchErrorKind};
+use crate::remote_jwks::fetch::{Fetched, Fetcher, Validators};
+use crate::remote_jwks::schedule::Schedule;
+use crate::secret::random;
+use crate::timer;
+use crate::token::{Algorithm, KeySet, WeakKeySet};
+
+pub(super) struct Poll {
+    pub(super) fetcher: Fetcher,
+    pub(super) origin: Origin,
+    pub(super) rsa: Algorithm,
+    pub(super) schedule: Schedule,
+    /// Weak: the task must not be what keeps itself going.
+    pub(super) keys: WeakKeySet,
+    pub(super) status: watch::Sender<Status>,
+    /// Closed when the last handle is dropped.
+    pub(super) wake: mpsc::Receiver<()>,
+}
+
+/// What is known of the last good answer.
+#[derive(Default)]
+struct Known {
+    /// Of the keys, where metadata named it.
+    location: Option<String>,
+    validators: Validators,
+}
+
+impl Poll {
+    pub(super) async fn run(mut self) {
+        let mut known = Known::default();
+        let mut failures = 0_u32;
+        loop {
+            // Who asked before is answered by this fetch.
+            while self.wake.try_recv().is_ok() {}
+            let begun = timer::now();
+            let chance = random::<1>().map_or(0, |[byte]| byte);
+            // A client that panics must not be the end of all fetching.
+            let outcome = caught(self.fetch(&mut known))
+                .await
+                .unwrap_or_else(|| Err(FetchError::new(FetchErrorKind::Unreachable, "the client panicked")));
+            let wait = match outcome {
+                Ok(max_age) => {
+                    failures = 0;
+                    self.status.send_modify(|status| (status.is_ready, status.error) = (true, None));
+                    self.schedule.after_success(max_age, chance)
+                }
+                Err(error) => {
+                    metrics::keys_fetched(error.kind().as_str());
+                    tracing::warn!(
+                        name: "keys_not_fetched", target: "tower_jwt_auth::remote_jwks",
+                        reason = error.kind().as_str(), detail = %error, failures,
+                        "the keys of an issuer could not be fetched: those that are held are kept"
+                    );
+                    // They may have moved.
+                    known = Known::default();
+                    failures = failures.saturating_add(1);
+                    let wait = self.schedule.after_failure(failures, error.retry_after(), chance);
+                    self.status.send_modify(|status| status.error = Some(error));
+                    wait
+                }
+            };
+            // Until there are keys, nobody gains by waiting.
+            let asleep =
+                if failures == 0 { self.schedule.interval } else { wait.min(self.schedule.interval) };
+            if !self.sleep(timer::since(begun), asleep, wait).await {
+                return;
+            }
+        }
+    }
+
+    /// Until the time has come, or an unknown key was asked for, but not before the end of the interval. `false` if
+    /// nobody is left to fetch for.
+    async fn sleep(&mut self, gone: Duration, asleep: Duration, wait: Duration) -> bool {
+        let begun = timer::now();
+        let mut is_woken = false;
+        loop {
+            let end = if is_woken { asleep } else { wait };
+            let left = end.saturating_sub(gone + timer::since(begun));
+            if left.is_zero() {
+                return true;
+            }
+            match timeout(left, self.wake.recv()).await {
+                Ok(Some(())) => is_woken = true,
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+    }
+
+    /// Fetches and stores. For how long the answer says that it is good.
+    async fn fetch(&self, known: &mut Known) -> Result<Option<Duration>, FetchError> {
+        let location = match (&self.origin, &known.location) {
+            (Origin::Keys(location), _) | (Origin::Issuer { .. }, Some(location)) => location.clone(),
+            (Origin::Issuer { issuer, form }, None) => {
+                let place = metadata_location(issuer, *form).unwrap_or_default();
+                let Fetched::Document { text, .. } = self.fetcher.get(&place, &Validators::default()).await?
+                else {
+                    return Err(FetchError::new(FetchErrorKind::Status, "the metadata did not come"));
+                };
+                keys_location(&text, issuer)?
+            }
+        };
+        let (text, validators, max_age) = match self.fetcher.get(&location, &known.validators).await? {
+            Fetched::NotModified { max_age } if known.validators != Validators::default() => {
+                metrics::keys_fetched("not_modified");
+                known.location = Some(location);
+                return Ok(max_age);
+            }
+            Fetched::NotModified { .. } => {
+                return Err(FetchError::new(
+                    FetchErrorKind::Status,
+                    "nothing was asked that could be unmodified",
+                ));
+            }
+            Fetched::Document { text, validators, max_age } => (text, validators, max_age),
+        };
+        let set = KeySet::from_jwks_for(&text, self.rsa).map_err(|source| {
+            FetchError::new(FetchErrorKind::Document, "the document is no key set that can be used")
+                .with_source(source)
+        })?;
+        metrics::keys_fetched("ok");
+        tracing::info!(
+            name: "keys_fetched", target: "tower_jwt_auth::remote_jwks",
+            keys = set.keys().len(), skipped = set.skipped().len(), "the keys of an issuer were fetched"
+        );
+        if let Some(keys) = self.keys.upgrade() {
+            keys.store(set);
+        }
+        *known = Known { location: Some(location), validators };
+        Ok(max_age)
+    }
+}
+
+/// The outcome of a future, or `None` if it panicked.
+async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Polled::Ready(value)) => Polled::Ready(Some(value)),
+        Ok(Polled::Pending) => Polled::Pending,
+        Err(_) => Polled::Ready(None),
+    })
+    .await
+}
