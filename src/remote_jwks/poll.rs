@@ -73,10 +73,12 @@ impl Poll {
                     wait
                 }
             };
-            // Until there are keys, nobody gains by waiting.
-            let asleep =
-                if failures == 0 { self.schedule.interval } else { wait.min(self.schedule.interval) };
-            if !self.sleep(timer::since(begun), asleep, wait).await {
+            // From beginning to beginning; but a failure may have taken long, and is to be followed by a pause.
+            let (gone, asleep) = match failures {
+                0 => (timer::since(begun), self.schedule.interval),
+                _ => (Duration::ZERO, wait.min(self.schedule.interval)),
+            };
+            if !self.sleep(gone, asleep, wait).await {
                 return;
             }
         }
