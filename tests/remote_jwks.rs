@@ -406,6 +406,46 @@ async fn keys_that_moved_are_found_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn keys_that_moved_are_found_although_their_old_place_answers() {
+    let (old, new) = (key(1), key(2));
+    let server = |place: &'static str| {
+        let (first, second) = (jwks(&[&old]), jwks(&[&new]));
+        move |asked: &str, _: &HeaderMap| match asked {
+            KEYS => with(give(200, first.clone()), "etag", "\"1\""),
+            "https://idp.example/other" => give(200, second.clone()),
+            _ => give(200, format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{place}"}}"#)),
+        }
+    };
+    let moving = Server::new(server(KEYS));
+    let keys = moving.builder().spawn_for(ISSUER).unwrap();
+    keys.wait_ready().await.unwrap();
+    moving.set(server("https://idp.example/other"));
+    let verifier = verifier(&keys, SystemClock);
+    assert_eq!(outcome(&verifier, &token(&new)), Err(TokenErrorKind::UnknownKey));
+    pass(INTERVAL * 2).await;
+    assert_eq!(outcome(&verifier, &token(&new)), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_heeded_whoever_asks() {
+    let server = Server::of(&[&key(1)]);
+    let keys = server.spawn();
+    keys.wait_ready().await.unwrap();
+    let verifier = verifier(&keys, SystemClock);
+    server.set(|_, _| with(give(503, ""), "retry-after", "300"));
+    assert_eq!(outcome(&verifier, &token(&key(2))), Err(TokenErrorKind::UnknownKey));
+    pass(INTERVAL + SECOND).await;
+    assert_eq!(server.fetches(), 2);
+    for _ in 0..9 {
+        assert_eq!(outcome(&verifier, &token(&key(2))), Err(TokenErrorKind::UnknownKey));
+        pass(INTERVAL).await;
+        assert_eq!(server.fetches(), 2);
+    }
+    pass(INTERVAL * 2).await;
+    assert_eq!(server.fetches(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_task_ends_with_the_last_handle() {
     let server = Server::of(&[&key(1)]);
     let keys = server.spawn();

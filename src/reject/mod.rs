@@ -67,7 +67,7 @@ pub enum RejectionKind {
     Missing,
     /// The credential is malformed, sent twice, or too long.
     InvalidRequest,
-    /// The token is not good: the one answer to each [`TokenErrorKind`] but the too long.
+    /// The token is not good: the one answer to each [`TokenErrorKind`] but `TooLarge` and `NoKeys`.
     InvalidToken,
     /// The token is good, but lacks a scope.
     InsufficientScope,
@@ -77,7 +77,7 @@ pub enum RejectionKind {
     InsufficientAuthentication,
     /// The token came in a cookie, with a request that another site may have made.
     CrossSite,
-    /// What decides cannot be asked now.
+    /// What decides cannot be asked now, or the keys of the issuer are not there yet.
     Unavailable,
     /// A fault of the wiring: no bearer layer ran before a layer or an extractor that needs one.
     NoBearerLayer,

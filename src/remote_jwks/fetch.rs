@@ -94,7 +94,9 @@ impl Fetcher {
     async fn send(&self, uri: &Uri, known: &Validators) -> Result<Response<Bytes>, FetchError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = uri.clone();
-        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        // RFC 7517, section 8.5.1; most send the second, and metadata is that.
+        let accepted = HeaderValue::from_static("application/jwk-set+json, application/json");
+        request.headers_mut().insert(header::ACCEPT, accepted);
         known.write(request.headers_mut());
         self.transport.send(request, MAX_DOCUMENT_BYTES).await.map_err(|source| {
             FetchError::new(FetchErrorKind::Unreachable, "the server could not be asked").with_source(source)

@@ -7,6 +7,9 @@
 //! outages and broken documents. A key that is no longer in the set is gone with the fetch, and so are the remembered
 //! tokens that it signed.
 //!
+//! Only a key id that is not known makes the task ask. An issuer that has one key without an id, or that gives a new key the
+//! id of another, is noticed with the age of its keys.
+//!
 //! ```
 //! use std::convert::Infallible;
 //!
@@ -166,8 +169,8 @@ impl RemoteJwksBuilder {
     }
 
     /// The least time between two fetches, whatever the server's `Cache-Control` says, and however many tokens of unknown
-    /// keys come: 30 seconds by default, at least one. Until there are keys it is asked sooner: after one second, two,
-    /// four.
+    /// keys come: 30 seconds by default, at least one. Only after a failure it is asked sooner: after one second, two, four,
+    /// up to the interval, or as `Retry-After` says.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.schedule.interval = interval;
         self

@@ -34,8 +34,7 @@ pub(super) struct Poll {
 /// What is known of the last good answer.
 #[derive(Default)]
 struct Known {
-    /// Of the keys, where metadata named it.
-    location: Option<String>,
+    location: String,
     validators: Validators,
 }
 
@@ -65,7 +64,7 @@ impl Poll {
                         reason = error.kind().as_str(), detail = %error, failures,
                         "the keys of an issuer could not be fetched: those that are held are kept"
                     );
-                    // They may have moved.
+                    // Whatever went wrong, all is asked for again.
                     known = Known::default();
                     failures = failures.saturating_add(1);
                     let wait = self.schedule.after_failure(failures, error.retry_after(), chance);
@@ -76,7 +75,7 @@ impl Poll {
             // From beginning to beginning; but a failure may have taken long, and is to be followed by a pause.
             let (gone, asleep) = match failures {
                 0 => (timer::since(begun), self.schedule.interval),
-                _ => (Duration::ZERO, wait.min(self.schedule.interval)),
+                _ => (Duration::ZERO, wait),
             };
             if !self.sleep(gone, asleep, wait).await {
                 return;
@@ -105,28 +104,25 @@ impl Poll {
 
     /// Fetches and stores. For how long the answer says that it is good.
     async fn fetch(&self, known: &mut Known) -> Result<Option<Duration>, FetchError> {
-        let location = match (&self.origin, &known.location) {
-            (Origin::Keys(location), _) | (Origin::Issuer { .. }, Some(location)) => location.clone(),
-            (Origin::Issuer { issuer, form }, None) => {
+        let location = match &self.origin {
+            Origin::Keys(location) => location.clone(),
+            // Read each time: keys may move while their old place still answers.
+            Origin::Issuer { issuer, form } => {
                 let place = metadata_location(issuer, *form).unwrap_or_default();
-                let Fetched::Document { text, .. } = self.fetcher.get(&place, &Validators::default()).await?
-                else {
-                    return Err(FetchError::new(FetchErrorKind::Status, "the metadata did not come"));
-                };
-                keys_location(&text, issuer)?
+                match self.fetcher.get(&place, &Validators::default()).await? {
+                    Fetched::Document { text, .. } => keys_location(&text, issuer)?,
+                    Fetched::NotModified { .. } => return Err(unasked()),
+                }
             }
         };
-        let (text, validators, max_age) = match self.fetcher.get(&location, &known.validators).await? {
-            Fetched::NotModified { max_age } if known.validators != Validators::default() => {
+        if known.location != location {
+            *known = Known { location, validators: Validators::default() };
+        }
+        let (text, validators, max_age) = match self.fetcher.get(&known.location, &known.validators).await? {
+            Fetched::NotModified { .. } if known.validators == Validators::default() => return Err(unasked()),
+            Fetched::NotModified { max_age } => {
                 metrics::keys_fetched("not_modified");
-                known.location = Some(location);
                 return Ok(max_age);
-            }
-            Fetched::NotModified { .. } => {
-                return Err(FetchError::new(
-                    FetchErrorKind::Status,
-                    "nothing was asked that could be unmodified",
-                ));
             }
             Fetched::Document { text, validators, max_age } => (text, validators, max_age),
         };
@@ -142,9 +138,13 @@ impl Poll {
         if let Some(keys) = self.keys.upgrade() {
             keys.store(set);
         }
-        *known = Known { location: Some(location), validators };
+        known.validators = validators;
         Ok(max_age)
     }
+}
+
+fn unasked() -> FetchError {
+    FetchError::new(FetchErrorKind::Status, "nothing was asked that could be unmodified")
 }
 
 /// The outcome of a future, or `None` if it panicked.
