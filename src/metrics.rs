@@ -38,6 +38,7 @@ pub(crate) fn retried() {
 }
 
 /// The keys of an issuer were fetched, or not.
+#[cfg(feature = "jwks")]
 pub(crate) fn keys_fetched(outcome: &'static str) {
     count!("tower_jwt_auth_jwks_fetches_total", "outcome" => outcome);
 }

@@ -10,7 +10,7 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
 use tower_service::Service;
 
-/// What a client of the application fails with.
+/// Errors of clients, transports and storages, whatever they are.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 type Exchange = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + Send>>;

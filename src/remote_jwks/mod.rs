@@ -60,12 +60,14 @@ use tower_service::Service;
 
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::{Algorithm, KeySetHandle};
-use crate::transport::{BoxError, Transport};
+use crate::transport::Transport;
 use discovery::{Origin, metadata_location};
 use fetch::Fetcher;
 use poll::Poll;
 use schedule::Schedule;
 
+#[doc(inline)]
+pub use crate::transport::BoxError;
 pub use discovery::MetadataForm;
 pub use error::{FetchError, FetchErrorKind};
 #[cfg(feature = "jwks-hyper")]
