@@ -21,7 +21,7 @@ pub enum ConfigErrorKind {
     Crypto,
     /// The issuer is not an https URL, or one on this machine; or a verifier of several has none, or one twice.
     Issuer,
-    /// The audience is empty.
+    /// The audience is empty, or the identifier of a protected resource is not an https URL, or one on this machine.
     Audience,
     /// A lifetime, leeway or window is out of its bounds.
     Lifetime,

@@ -6,6 +6,7 @@
 //! - [`JwtAuthLayer`] validates the access token of each request and puts its claims into the request's extensions, and
 //!   the layers of [`authorize`] ask more of it;
 //! - [`AuthService`] logs users in, refreshes their tokens with rotation, and logs them out;
+//! - [`ProtectedResourceLayer`] tells clients which authorization server to ask (RFC 9728);
 //! - [`SessionLayer`] sends the access token with outgoing requests, and its [`Session`] keeps it fresh.
 //!
 //! Access tokens are JWTs of 15 minutes (RFC 9068), checked without I/O. The refresh token travels in an `HttpOnly`
@@ -154,6 +155,7 @@ mod csrf;
 mod error;
 mod extract;
 mod metrics;
+mod protected_resource;
 mod reject;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
@@ -190,6 +192,7 @@ pub use context::{AuthContext, Outcome};
 pub use cookie::{CookiePolicy, SameSite};
 pub use error::{ConfigError, ConfigErrorKind};
 pub use extract::TokenCookie;
+pub use protected_resource::{ProtectedResource, ProtectedResourceLayer, ProtectedResourceService};
 pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 #[cfg(feature = "jwks-hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks-hyper")))]

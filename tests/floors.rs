@@ -30,11 +30,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("extract", &["clock", "secret", "error", "url", "token", "session", "cookie", "csrf"]),
     ("reject", &["clock", "secret", "error", "url", "metrics", "token", "session", "extract"]),
     ("context", &["clock", "secret", "error", "url", "token", "session", "reject"]),
+    // What a resource says of itself. On this floor, as the bearer layer names its URL.
+    ("protected_resource", &["error", "url", "token", "reject"]),
     ("test_util", &["clock", "secret", "error", "url", "token", "session", "store"]),
     // Floor 3: the roads, which do not import each other. The bearer road knows no store.
     (
         "bearer",
-        &["clock", "secret", "error", "url", "token", "session", "extract", "cookie", "context", "reject"],
+        &[
+            "clock",
+            "secret",
+            "error",
+            "url",
+            "token",
+            "session",
+            "extract",
+            "cookie",
+            "context",
+            "reject",
+            "protected_resource",
+        ],
     ),
     ("authorize", &["clock", "secret", "error", "url", "metrics", "token", "extract", "context", "reject"]),
     (

@@ -11,6 +11,7 @@ use tower_layer::Layer;
 use crate::bearer::service::JwtAuth;
 use crate::error::ConfigError;
 use crate::extract::{Sources, TokenCookie};
+use crate::protected_resource::ProtectedResource;
 use crate::reject::{Rejection, Responder};
 use crate::token::Verifier;
 
@@ -72,6 +73,19 @@ impl<C> JwtAuthLayer<C> {
     /// The text is empty, or has other characters than printable ASCII without quote and backslash.
     pub fn with_realm(self, realm: &str) -> Result<Self, ConfigError> {
         let responder = Arc::new(self.settings.responder.with_realm(realm)?);
+        Ok(self.with(|settings| settings.responder = responder))
+    }
+
+    /// Names the metadata of this resource in each challenge, as `resource_metadata` (RFC 9728, section 5.1): a client
+    /// that was refused learns which authorization server to ask. Layers and extractors behind this one name it, too.
+    /// The document itself is served by [`ProtectedResourceLayer`](crate::ProtectedResourceLayer).
+    ///
+    /// # Errors
+    ///
+    /// The URL cannot stand in a header; [`ProtectedResource`] makes no such URL.
+    pub fn resource_metadata(self, resource: &ProtectedResource) -> Result<Self, ConfigError> {
+        let url = resource.metadata_url();
+        let responder = Arc::new(self.settings.responder.with_resource_metadata(&url)?);
         Ok(self.with(|settings| settings.responder = responder))
     }
 

@@ -25,11 +25,16 @@ impl Responder {
     }
 
     pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
-        Ok(Self { challenge: Arc::new(Challenge::new(realm)?), respond: None })
+        Ok(Self { challenge: Arc::new(Challenge::new(realm, None)?), respond: None })
     }
 
     pub(crate) fn with_realm(&self, realm: &str) -> Result<Self, ConfigError> {
-        Ok(Self { challenge: Arc::new(Challenge::new(realm)?), respond: self.respond.clone() })
+        Ok(Self { challenge: Arc::new(self.challenge.with_realm(realm)?), respond: self.respond.clone() })
+    }
+
+    pub(crate) fn with_resource_metadata(&self, url: &str) -> Result<Self, ConfigError> {
+        let challenge = Arc::new(self.challenge.with_resource_metadata(url)?);
+        Ok(Self { challenge, respond: self.respond.clone() })
     }
 
     pub(crate) fn with_respond(
