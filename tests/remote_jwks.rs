@@ -471,6 +471,16 @@ fn when_its_runtime_is_gone_nobody_hangs() {
     assert_eq!(outcome(&verifier, &token(&key(1))), Err(TokenErrorKind::NoKeys));
     let error = second.block_on(keys.wait_ready()).unwrap_err();
     assert_eq!(error.kind(), FetchErrorKind::Stopped);
+
+    let first = runtime();
+    let keys = first.block_on(async {
+        let keys = Server::of(&[&key(1)]).spawn();
+        keys.wait_ready().await.unwrap();
+        keys
+    });
+    assert!(keys.is_ready() && keys.last_error().is_none());
+    drop(first);
+    assert_eq!(keys.last_error().unwrap().kind(), FetchErrorKind::Stopped, "its keys grow old");
 }
 
 #[tokio::test]
@@ -502,6 +512,16 @@ async fn what_cannot_work_is_met_at_the_start() {
     let keys = Server::of(&[&key(1)]).spawn();
     let both = TokenConfig::builder().key(key(1)).key_source(keys.handle()).issuer(ISSUER).audience("api");
     assert_eq!(both.build().unwrap_err().kind(), ConfigErrorKind::Key);
+
+    let config =
+        TokenConfig::builder().key_source(keys.handle()).issuer(ISSUER).audience("api").build().unwrap();
+    for (row, outcome) in [
+        ("add", config.add_key(key(2).verifying_key().clone())),
+        ("sign", config.sign_with(key(1))),
+        ("remove", config.remove_key("key-1")),
+    ] {
+        assert_eq!(outcome.unwrap_err().kind(), ConfigErrorKind::Key, "{row}: the next fetch would undo it");
+    }
 }
 
 #[tokio::test(start_paused = true)]

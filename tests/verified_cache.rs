@@ -276,6 +276,20 @@ fn once_it_was_full_a_token_is_remembered_at_its_second_sight() {
     assert!(!is_same(&one, &two) && is_same(&two, &three));
 }
 
+#[test]
+fn a_token_that_is_put_in_twice_made_room_for_nothing() {
+    let config = config(&ManualClock::default(), key(1, "a"), 1024 * 1024);
+    let verifier = config.verifier::<NoClaims>();
+    // Many at once see none of it remembered, and each puts it in.
+    let token = issue(&config, "ada");
+    std::thread::scope(|scope| (0..16).for_each(|_| drop(scope.spawn(|| verifier.verify(&token).unwrap()))));
+    let other = issue(&config, "bob");
+    assert!(
+        is_same(&verifier.verify(&other).unwrap(), &verifier.verify(&other).unwrap()),
+        "at its first sight"
+    );
+}
+
 /// What can happen to a verifier, or around it.
 #[derive(Debug, Clone)]
 enum Step {

@@ -137,11 +137,16 @@ impl RemoteJwks {
     pub async fn wait_ready(&self) -> Result<(), FetchError> {
         let mut status = self.status.clone();
         let outcome = status.wait_for(|status| status.is_ready).await.map(|_| ());
-        outcome.map_err(|_| self.last_error().unwrap_or_else(FetchError::stopped))
+        outcome.map_err(|_| self.status.borrow().error.clone().unwrap_or_else(FetchError::stopped))
     }
 
-    /// Why the last fetch failed; `None` when it did not. For a health check.
+    /// Why the last fetch failed, or that the task has ended with its runtime, so that the keys grow old; `None` when all is
+    /// well. For a health check.
     pub fn last_error(&self) -> Option<FetchError> {
+        // The sender is the task's.
+        if self.status.has_changed().is_err() {
+            return Some(FetchError::stopped());
+        }
         self.status.borrow().error.clone()
     }
 }
@@ -172,7 +177,7 @@ impl RemoteJwksBuilder {
 
     /// The least time between two fetches, whatever the server's `Cache-Control` says, and however many tokens of unknown
     /// keys come: 30 seconds by default, at least one. Only after a failure it is asked sooner: after one second, two, four,
-    /// up to the interval, or as `Retry-After` says.
+    /// up to the interval, or as `Retry-After` says, up to ten minutes.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.schedule.interval = interval;
         self
@@ -185,13 +190,14 @@ impl RemoteJwksBuilder {
     }
 
     /// The longest time between two fetches, whatever the server's `Cache-Control` says: 24 hours by default. For so long a
-    /// key may be trusted that its issuer has withdrawn.
+    /// key may be trusted that its issuer has withdrawn; longer while fetches fail, and a set without any key that can be
+    /// used is a failure. [`last_error`](RemoteJwks::last_error) tells of it.
     pub fn longest_age(mut self, age: Duration) -> Self {
         self.schedule.longest = age;
         self
     }
 
-    /// How long one fetch may take, redirects included: 10 seconds by default.
+    /// How long the fetch of one document may take, redirects included: 10 seconds by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.fetcher.timeout = timeout;
         self

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::Poll as Polled;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -36,6 +37,7 @@ pub(super) struct Poll {
 struct Known {
     location: String,
     validators: Validators,
+    max_age: Option<Duration>,
 }
 
 impl Poll {
@@ -44,7 +46,13 @@ impl Poll {
         let mut failures = 0_u32;
         loop {
             // Who asked before is answered by this fetch.
-            while self.wake.try_recv().is_ok() {}
+            loop {
+                match self.wake.try_recv() {
+                    Ok(()) => {}
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
             let begun = timer::now();
             let chance = random::<1>().map_or(0, |[byte]| byte);
             // A client that panics must not be the end of all fetching.
@@ -116,13 +124,14 @@ impl Poll {
             }
         };
         if known.location != location {
-            *known = Known { location, validators: Validators::default() };
+            *known = Known { location, ..Known::default() };
         }
         let (text, validators, max_age) = match self.fetcher.get(&known.location, &known.validators).await? {
             Fetched::NotModified { .. } if known.validators == Validators::default() => return Err(unasked()),
             Fetched::NotModified { max_age } => {
                 metrics::keys_fetched("not_modified");
-                return Ok(max_age);
+                // What it does not say again still holds (RFC 9111, section 4.3.4).
+                return Ok(max_age.or(known.max_age));
             }
             Fetched::Document { text, validators, max_age } => (text, validators, max_age),
         };
@@ -138,7 +147,7 @@ impl Poll {
         if let Some(keys) = self.keys.upgrade() {
             keys.store(set);
         }
-        known.validators = validators;
+        (known.validators, known.max_age) = (validators, max_age);
         Ok(max_age)
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A server may ask for patience, but not for a day without keys.
+const MOST_PATIENCE: Duration = Duration::from_secs(600);
+
 /// How often keys are fetched.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
@@ -26,7 +29,7 @@ impl Schedule {
     pub(super) fn after_failure(&self, failures: u32, retry_after: Option<Duration>, chance: u8) -> Duration {
         let wait = Duration::from_secs(1) * 2_u32.saturating_pow(failures.min(20).saturating_sub(1));
         let wait = wait.min(self.interval).mul_f64(0.75 + 0.25 * f64::from(chance) / 255.0);
-        wait.max(retry_after.unwrap_or_default()).min(self.longest)
+        wait.max(retry_after.unwrap_or_default().min(MOST_PATIENCE)).min(self.longest)
     }
 }
 
@@ -64,7 +67,7 @@ mod tests {
             (6, None, 30),
             (u32::MAX, None, 30),
             (1, Some(120), 120),
-            (1, Some(u64::from(u32::MAX)), 86_400),
+            (1, Some(u64::from(u32::MAX)), 600),
         ] {
             let retry_after = retry_after.map(Duration::from_secs);
             let wait = schedule().after_failure(failures, retry_after, 255);

@@ -45,8 +45,9 @@ pub(crate) struct TokenCache<C> {
 }
 
 struct Table<C> {
-    remembered: Cache<Text, Remembered<C>, Weigh, RandomState, Full>,
-    full: Full,
+    remembered: Cache<Text, Remembered<C>, Weigh, RandomState, Evicted>,
+    /// Whether a token ever had to make room for another.
+    is_full: AtomicBool,
     sights: Sights,
 }
 
@@ -96,10 +97,9 @@ impl<C> TokenCache<C> {
 
     pub(crate) fn insert(&self, token: &[u8], remembered: Remembered<C>) {
         if self.bounds.bytes > 0 {
-            let Table { remembered: table, full, sights } =
-                self.table.get_or_init(|| Table::new(self.bounds.bytes));
-            if !full.is_set() || sights.is_second(token) {
-                table.insert(Text(token.into()), remembered);
+            let table = self.table.get_or_init(|| Table::new(self.bounds.bytes));
+            if !table.is_full.load(Ordering::Relaxed) || table.sights.is_second(token) {
+                table.insert(token, remembered);
             }
         }
     }
@@ -113,33 +113,35 @@ impl<C> TokenCache<C> {
 
 impl<C> Table<C> {
     fn new(bytes: u64) -> Self {
-        let (sights, full) = (Sights::new(bytes / SIGHTS_SHARE), Full::default());
+        let sights = Sights::new(bytes / SIGHTS_SHARE);
         // Of tokens of some 600 bytes. Only a first guess for the table's size.
         let entries = usize::try_from(bytes / 1024).unwrap_or(usize::MAX).min(1 << 20);
         let bytes = bytes - bytes / SIGHTS_SHARE;
-        let remembered = Cache::with(entries, bytes, Weigh, RandomState::new(), full.clone());
-        Self { remembered, full, sights }
+        let remembered = Cache::with(entries, bytes, Weigh, RandomState::new(), Evicted);
+        Self { remembered, is_full: AtomicBool::new(false), sights }
     }
-}
 
-/// Whether a token ever had to make room for another.
-#[derive(Clone, Default)]
-struct Full(Arc<AtomicBool>);
-
-impl Full {
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl<C> Lifecycle<Text, Remembered<C>> for Full {
-    type RequestState = ();
-
-    fn on_evict(&self, (): &mut (), _: Text, _: Remembered<C>) {
-        // What is written is taken from the other threads.
-        if !self.is_set() {
-            self.0.store(true, Ordering::Relaxed);
+    fn insert(&self, token: &[u8], remembered: Remembered<C>) {
+        let mut evicted = Vec::new();
+        self.remembered.insert_with_lifecycle(Text(token.into()), remembered, &mut evicted);
+        // The same token, which another request put in meanwhile, made room for nothing. What is written is taken from
+        // the other threads, so it is written once.
+        let made_room = evicted.iter().any(|(Text(other), _)| **other != *token);
+        if made_room && !self.is_full.load(Ordering::Relaxed) {
+            self.is_full.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+/// Hands out what had to go, so that claims of the application are dropped when the table's lock is free again.
+#[derive(Clone)]
+struct Evicted;
+
+impl<C> Lifecycle<Text, Remembered<C>> for Evicted {
+    type RequestState = Vec<(Text, Remembered<C>)>;
+
+    fn on_evict(&self, evicted: &mut Self::RequestState, token: Text, remembered: Remembered<C>) {
+        evicted.push((token, remembered));
     }
 }
 

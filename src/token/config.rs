@@ -96,25 +96,36 @@ impl TokenConfig {
         &self.core.keys
     }
 
+    /// The keys, if they are the configuration's own to change.
+    fn own_keys(&self) -> Result<&KeySetHandle, ConfigError> {
+        if self.core.keys.is_fed() {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Key,
+                "these keys come from elsewhere: they are changed at their issuer",
+            ));
+        }
+        Ok(&self.core.keys)
+    }
+
     /// Publishes a further key: tokens that it signed are accepted from now on, and it is in the JWK set.
     ///
     /// # Errors
     ///
-    /// The set would break a rule of [`KeySet::new`].
+    /// The set would break a rule of [`KeySet::new`], or its keys are fetched.
     pub fn add_key(&self, key: VerifyingKey) -> Result<(), ConfigError> {
-        self.core.keys.change(|current| KeySet::new(current.keys().iter().cloned().chain([key])))
+        self.own_keys()?.change(|current| KeySet::new(current.keys().iter().cloned().chain([key])))
     }
 
     /// Signs with another key from now on. It must have been published: see [`KeyRotation`](crate::KeyRotation).
     ///
     /// # Errors
     ///
-    /// The key was not [added](Self::add_key) before, so verifiers do not know it.
+    /// The key was not [added](Self::add_key) before, so verifiers do not know it; or the keys are fetched.
     pub fn sign_with(&self, key: SigningKey) -> Result<(), ConfigError> {
         let verifying = key.verifying_key().clone();
         let signer = Arc::new(Signer::new(key)?);
         // While no other change is under way: the key must still be published when it begins to sign.
-        self.core.keys.hold(|current| {
+        self.own_keys()?.hold(|current| {
             if !current.keys().iter().any(|held| held.is_same(&verifying)) {
                 return Err(ConfigError::new(
                     ConfigErrorKind::Key,
@@ -130,10 +141,11 @@ impl TokenConfig {
     ///
     /// # Errors
     ///
-    /// There is no key of this id, it signs the new tokens, or it is the last one.
+    /// There is no key of this id, it signs the new tokens, or it is the last one; or the keys are fetched, and would come
+    /// back.
     pub fn remove_key(&self, kid: &str) -> Result<(), ConfigError> {
         let error = |message: &'static str| Err(ConfigError::new(ConfigErrorKind::Key, message));
-        self.core.keys.change(|current| {
+        self.own_keys()?.change(|current| {
             if !current.keys().iter().any(|key| key.kid() == kid) {
                 return error("there is no key of this id: nothing was withdrawn");
             }
@@ -291,7 +303,7 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     }
 
     /// The keys of a handle that somebody else fills: that of a `RemoteJwks` (feature `jwks`), or a [`KeySetHandle`] of one's
-    /// own. They are all the keys there are, so the configuration verifies only.
+    /// own. They are all the keys there are, so the configuration verifies only. A second one replaces the first.
     ///
     /// As long as the handle of a `RemoteJwks` has no keys, requests with a token are answered with 503.
     pub fn key_source(mut self, keys: &KeySetHandle) -> TokenConfigBuilder<Set, I, A> {

@@ -275,6 +275,11 @@ impl KeySetHandle {
         Self { inner: Arc::new(Inner { current, on_unknown_key, changing }) }
     }
 
+    /// Whether a source elsewhere fills it.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.inner.on_unknown_key.is_some()
+    }
+
     /// For a source, which must not keep the handle for itself alone.
     #[cfg(feature = "jwks")]
     pub(crate) fn downgrade(&self) -> WeakKeySet {
