@@ -23,6 +23,8 @@ pub enum ConfigErrorKind {
     Issuer,
     /// The audience is empty, or the identifier of a protected resource is not an https URL, or one on this machine.
     Audience,
+    /// The name of a claim is empty, or stands for what another claim says.
+    Claim,
     /// A lifetime, leeway or window is out of its bounds.
     Lifetime,
     /// An origin is not of the form `scheme://host[:port]`, or there is none.

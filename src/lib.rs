@@ -67,6 +67,41 @@
 //! The rules stand in order in the documentation of the modules that hold them: [`token`] (an access token),
 //! [`bearer`] (a request), [`authorize`] (scopes), [`service`] (login, refresh, logout), [`session`] (rotation).
 //!
+//! # Tokens of identity providers
+//!
+//! What is checked by default is the profile of RFC 9068. Most providers are older than it: these settings of
+//! [`TokenConfigBuilder`] are for their access tokens, and refuse their ID tokens, as far as they are told apart by what
+//! is in them. `tests/providers.rs` holds a token of each. Keys come by [`remote_jwks`] from the issuer, and
+//! [`accept_lifetime`](TokenConfigBuilder::accept_lifetime) is due where tokens live longer than 15 minutes.
+//!
+//! | provider | issuer | audience | settings | roles |
+//! |---|---|---|---|---|
+//! | Keycloak | `https://host/realms/realm` | by a mapper of the client scope; without one, `account` | `accept_type("JWT")`, `require_value("typ", "Bearer")` | `realm_access.roles`, `resource_access.<client>.roles` |
+//! | Auth0 | `https://tenant.auth0.com/`, slash included | the identifier of the API | none for APIs with the RFC 9068 profile, else `accept_type("JWT")`; 24 hours | `permissions`, if RBAC adds them, or as scopes by `scope_claim("permissions")` |
+//! | Okta, custom server | `https://org.okta.com/oauth2/default` | `api://default` | `accept_missing_type()`, `scope_claim("scp")`, `require_claim("cid")`; an hour | a claim that the server is told to add |
+//! | Cognito | `https://cognito-idp.region.amazonaws.com/pool` | the id of the app client | `accept_missing_type()`, `audience_claim("client_id")`, `require_value("token_use", "access")`; an hour | `cognito:groups` |
+//! | Google, ID tokens of service accounts | `https://accounts.google.com` | the URL of the service | `accept_type("JWT")`; an hour | none: compare `sub` or `email` |
+//! | Entra, version 2.0 | `https://login.microsoftonline.com/tenant/v2.0` | the id of the application | `accept_type("JWT")`, `scope_claim("scp")`, `require_claim("azp")`, `require_value("tid", ..)`; 2 hours | `roles` |
+//!
+//! Roles are the application's: read them by its claims type, and ask for them by [`RequireLayer`].
+//!
+//! ```
+//! use serde::Deserialize;
+//! use tower_jwt_auth::{RequireLayer, Verified};
+//!
+//! #[derive(Deserialize)]
+//! struct Roles { roles: Vec<String> }
+//!
+//! /// Claims of Keycloak.
+//! #[derive(Deserialize)]
+//! struct User { realm_access: Roles }
+//!
+//! let clerks = RequireLayer::new(|user: &Verified<User>| {
+//!     user.realm_access.roles.iter().any(|role| role == "clerk")
+//! });
+//! # let _ = clerks;
+//! ```
+//!
 //! # Features
 //!
 //! All are additive, and any combination compiles.
@@ -118,7 +153,7 @@
 //! | | `refresh_failed` | warn, or error for an answer that is not a session service's | `error` |
 //! | | `storage_failed` | error | `error` |
 //! | `tower_jwt_auth::remote_jwks` | `keys_fetched` | info | `keys`, `skipped` |
-//! | | `keys_not_fetched` | warn | `reason`: a `FetchErrorKind`; `detail`, `failures` |
+//! | | `keys_not_fetched` | warn | `reason`: a `FetchErrorKind`; `detail`, `cause`: the client's own words; `failures` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `purged` | debug | `sessions` |

@@ -89,6 +89,9 @@ fn with_events<T>(read: impl FnOnce() -> T) -> (T, Vec<Vec<String>>) {
 
 // ── what is used of a set ──
 
+/// Of two primes k * M + 65537^a mod M, where M is the product of the primes up to 701.
+const ROCA: &str = "64W6meHBEEtznd2SjrIeW0koyL6SOi2uI9Nnc5Eq1e_G2JikhXvp2g8oO0Vs6CApqueQ0VuV05dGxv5nOtH1aui3F3Z-yXxG6GJAn-KdyBDnjkEmV-aBQrWc-_Dyjm0F5iXpY70UtJQfS-kcSUGwPshpW3nSTYciON2fpScANW6HnHhntI5Sjy25-i3baZJ18_uiVOMr2slLlAMWsIXmflRP2fWSH9hUCCOq1km7tS3fCZpjJ3vV5jwFkTNTtIrDS7Y0PAl-QqEbyoCXGbmMh9sOVJyYoAQiLEYIMhVzaZqAvk2YHSK3c6NoALaklP9kankYxBVVVZY8QFO7APKKtQ";
+
 #[test]
 fn row_68_row_69_row_70_row_71_a_key_that_cannot_be_used_is_skipped_and_the_others_are_used() {
     let public = |file: &str, changes: Value| changed(&format!("{file}.public.jwk"), &changes);
@@ -130,6 +133,7 @@ fn row_68_row_69_row_70_row_71_a_key_that_cannot_be_used_is_skipped_and_the_othe
         ("J7 e = 1", rsa(&own_n, &[1]), named, "exponent"),
         ("J7 e even", rsa(&own_n, &[2]), named, "exponent"),
         ("J7 n = 0", rsa(&[0], &[3]), named, "2048"),
+        ("J7 ROCA", rsa(&from_base64url(ROCA), &[1, 0, 1]), named, "ROCA"),
         ("J7 16384 bits", rsa(&[0xff; 2048], &[3]), named, "2048"),
         ("J8 x empty", x(&[]), named, "32 bytes"),
         ("J8 x short", x(&ed_x[..31]), named, "32 bytes"),

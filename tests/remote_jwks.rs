@@ -4,6 +4,9 @@
 // `allow-unwrap-in-tests` does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/events.rs"]
+mod events;
+
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -11,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use events::Events;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -25,6 +29,7 @@ use tower_jwt_auth::{
 const ISSUER: &str = "https://idp.example";
 const KEYS: &str = "https://idp.example/keys";
 const SECOND: Duration = Duration::from_secs(1);
+const UNKNOWN: Result<(), TokenErrorKind> = Err(TokenErrorKind::UnknownKey);
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// What the server does with a request.
@@ -223,6 +228,68 @@ async fn j12_a_new_key_is_found_by_the_fetch_behind_and_a_removed_one_takes_its_
     assert_eq!(outcome(&verifier, &of_new), Ok(()));
 }
 
+/// Two nodes of a provider that do not agree, in turn behind one name.
+#[tokio::test(start_paused = true)]
+async fn keys_that_flap_are_those_of_the_last_answer_and_cause_no_more_fetches() {
+    let (one, two) = (key(1), key(2));
+    let server = Server::of(&[&one]);
+    let keys = server.spawn();
+    keys.wait_ready().await.unwrap();
+    let verifier = verifier(&keys, SystemClock);
+    let (of_one, of_two) = (token(&one), token(&two));
+    let documents = [jwks(&[&two]), jwks(&[&one])];
+    let mut answers = 0;
+    server.set(move |_, _| {
+        answers += 1;
+        give(200, documents[(answers + 1) % 2].clone())
+    });
+    let mut turns = [0, 0];
+    for second in 0..600 {
+        let (one, two) = (outcome(&verifier, &of_one), outcome(&verifier, &of_two));
+        let expected = if server.fetches() % 2 == 1 { [Ok(()), UNKNOWN] } else { [UNKNOWN, Ok(())] };
+        assert_eq!([one, two], expected, "second {second}");
+        turns[server.fetches() % 2] += 1;
+        pass(SECOND).await;
+    }
+    assert!(turns.iter().all(|turn| *turn > 250), "{turns:?}");
+    assert!((15..=21).contains(&server.fetches()), "at most one each 30 seconds: {}", server.fetches());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_not_used_is_told_of_once() {
+    let (events, _guard) = Events::start();
+    let told = || events.take_own().iter().filter(|event| event.contains("key_skipped")).count();
+    let with_others = |others: &str| {
+        let document = jwks(&[&key(1)]).replace(r#""keys":["#, &format!(r#""keys":[{others}"#));
+        move |_: &str, _: &HeaderMap| give(200, document.clone())
+    };
+    let server = Server::new(with_others(r#"{"kty":"oct","kid":"a"},"#));
+    let keys = server.builder().standard_age(INTERVAL).spawn_at(KEYS).unwrap();
+    keys.wait_ready().await.unwrap();
+    pass(INTERVAL * 10).await;
+    assert!(server.fetches() > 5);
+    assert_eq!(told(), 1);
+    server.set(with_others(r#"{"kty":"oct","kid":"a"},{"kty":"oct","kid":"b"},"#));
+    pass(INTERVAL * 10).await;
+    assert_eq!(told(), 2, "others: all of them are told");
+    // None that can be used is told of as well, and once.
+    server.set(|_, _| give(200, r#"{"keys":[{"kty":"oct","kid":"c"}]}"#));
+    pass(INTERVAL * 10).await;
+    assert_eq!(told(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_event_of_a_failure_has_the_clients_own_words() {
+    let (events, _guard) = Events::start();
+    let server = Server::new(|_, _| Answer::Break);
+    let _keys = server.spawn();
+    pass(SECOND / 2).await;
+    let failures: Vec<_> =
+        events.take_own().into_iter().filter(|event| event.contains("keys_not_fetched")).collect();
+    assert_eq!(failures.len(), 1);
+    assert!(failures[0].contains("cause=") && failures[0].contains("broken"), "{}", failures[0]);
+}
+
 type Rows = Vec<(&'static str, Box<dyn Fn() -> Answer + Send>, FetchErrorKind)>;
 
 #[tokio::test(start_paused = true)]
@@ -315,6 +382,7 @@ async fn a_document_that_was_not_modified_is_not_sent_again() {
             return with(give(304, ""), "cache-control", "max-age=600");
         }
         let answer = with(give(200, document.clone()), "etag", "\"1\"");
+        let answer = with(answer, "date", "Sun, 01 Nov 2026 00:00:09 GMT");
         with(with(answer, "last-modified", "Sun, 01 Nov 2026 00:00:00 GMT"), "cache-control", "max-age=100")
     });
     let keys = server.spawn();
@@ -327,6 +395,30 @@ async fn a_document_that_was_not_modified_is_not_sent_again() {
     assert_eq!(server.fetches(), 2, "the age is that of the 304");
     pass(SECOND * 101).await;
     assert_eq!(server.fetches(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_date_of_the_same_second_is_no_validator() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for (date, is_asked) in [
+        (Some("Sun, 01 Nov 2026 00:00:00 GMT"), false),
+        (None, false),
+        (Some("Sun, 01 Nov 2026 00:00:01 GMT"), true),
+    ] {
+        let (asked, document) = (Arc::clone(&seen), jwks(&[&key(1)]));
+        let server = Server::new(move |_, headers| {
+            asked.lock().unwrap().push(headers.contains_key("if-modified-since"));
+            let answer = with(give(200, document.clone()), "last-modified", "Sun, 01 Nov 2026 00:00:00 GMT");
+            match date {
+                Some(date) => with(answer, "date", date),
+                None => answer,
+            }
+        });
+        let keys = server.builder().standard_age(INTERVAL).spawn_at(KEYS).unwrap();
+        keys.wait_ready().await.unwrap();
+        pass(INTERVAL * 2).await;
+        assert_eq!(seen.lock().unwrap().drain(..).take(2).collect::<Vec<_>>(), [false, is_asked], "{date:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,8 @@ use tower_service::Service;
 /// [`Session`](crate::client::Session), and to put a [`SessionLayer`](crate::client::SessionLayer) around.
 ///
 /// Build the client with `redirect(Policy::none())`: it would follow redirects inside the layer. (It takes the token off
-/// when the host changes, but not when only the session's list of origins knows the difference.)
+/// when the host changes, but not when only the session's list of origins knows the difference.) The same holds for a
+/// `RemoteJwks`, which follows redirects itself and no further than within the origin.
 ///
 /// ```no_run
 /// use tower::{ServiceBuilder, ServiceExt};

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::remote_jwks::error::{FetchError, FetchErrorKind};
+use crate::token::is_object;
 use crate::url;
 
 /// Where an issuer's metadata stands.
@@ -50,7 +51,8 @@ pub(super) fn keys_location(metadata: &str, issuer: &str) -> Result<String, Fetc
         issuer: String,
         jwks_uri: String,
     }
-    let metadata: Metadata = serde_json::from_str(metadata).map_err(|_| {
+    let read = if is_object(metadata) { serde_json::from_str::<Metadata>(metadata).ok() } else { None };
+    let metadata = read.ok_or_else(|| {
         FetchError::new(
             FetchErrorKind::Document,
             "the metadata is no JSON object with `issuer` and `jwks_uri`",
@@ -125,6 +127,7 @@ mod tests {
         for document in [
             "",
             "[]",
+            r#"["https://idp.example/a","https://idp.example/keys"]"#,
             "{}",
             "<html>",
             r#"{"issuer":"https://idp.example/a"}"#,

@@ -86,6 +86,17 @@ impl FetchError {
         self.status
     }
 
+    /// What the client said, and what that says of its own causes.
+    pub(super) fn cause(&self) -> Option<String> {
+        let mut source = self.source()?;
+        let mut text = source.to_string();
+        while let Some(next) = source.source() {
+            text = format!("{text}: {next}");
+            source = next;
+        }
+        Some(text)
+    }
+
     /// When the server wants to be asked again.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         self.retry_after

@@ -34,10 +34,12 @@ pub(super) struct Validators {
 
 impl Validators {
     fn of(headers: &HeaderMap) -> Self {
-        Self {
-            etag: headers.get(header::ETAG).cloned(),
-            last_modified: headers.get(header::LAST_MODIFIED).cloned(),
-        }
+        // One of the same second as the answer would not tell of a further change in that second (RFC 9110, section
+        // 8.8.2.2).
+        let last_modified = headers
+            .get(header::LAST_MODIFIED)
+            .filter(|modified| headers.get(header::DATE).is_some_and(|answered| answered != *modified));
+        Self { etag: headers.get(header::ETAG).cloned(), last_modified: last_modified.cloned() }
     }
 
     fn write(&self, headers: &mut HeaderMap) {
@@ -85,7 +87,10 @@ impl Fetcher {
             let target = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let next = target.and_then(|target| within_origin(&uri, target));
             uri = next.ok_or_else(|| {
-                FetchError::new(FetchErrorKind::Redirect, "a redirect that leaves the origin")
+                FetchError::new(
+                    FetchErrorKind::Redirect,
+                    "a redirect that leaves the origin, or leads nowhere",
+                )
             })?;
         }
         Err(FetchError::new(FetchErrorKind::Redirect, "too many redirects"))
@@ -120,16 +125,32 @@ fn read(response: Response<Bytes>) -> Result<Fetched, FetchError> {
     }
 }
 
-/// A redirect's target, if it is of the same scheme, host and port.
+/// A redirect's target, if it is of the same scheme, host and port: an URL, an absolute path, or one beside the place that
+/// it came from (RFC 3986, section 4.2).
 fn within_origin(from: &Uri, target: &str) -> Option<Uri> {
-    let (scheme, authority) = (from.scheme()?, from.authority()?);
+    let (scheme, authority) = (from.scheme_str()?, from.authority()?);
+    let target = target.split_once('#').map_or(target, |(target, _fragment)| target);
+    let is_url = url::split(target).is_some();
     let absolute = match target {
-        _ if target.starts_with("//") => return None,
+        "" => return None,
+        _ if is_url => target.to_owned(),
+        _ if target.starts_with("//") || target.starts_with('?') => return None,
         _ if target.starts_with('/') => format!("{scheme}://{authority}{target}"),
-        _ => target.to_owned(),
+        // A scheme, or a way up.
+        _ if target.contains(':') || target.split('/').any(|step| step == "..") => return None,
+        _ => {
+            let (folder, _) = from.path().rsplit_once('/')?;
+            format!("{scheme}://{authority}{folder}/{target}")
+        }
     };
     let uri = absolute.parse::<Uri>().ok()?;
-    (uri.scheme() == Some(scheme) && uri.authority() == Some(authority)).then_some(uri)
+    let port =
+        |uri: &Uri| uri.port_u16().or_else(|| Some(if uri.scheme_str()? == "https" { 443 } else { 80 }));
+    let is_same = uri.scheme_str() == Some(scheme)
+        && uri.host().is_some_and(|host| host.eq_ignore_ascii_case(authority.host()))
+        && port(&uri) == port(from)
+        && !uri.authority()?.as_str().contains('@');
+    is_same.then_some(uri)
 }
 
 /// `max-age` (RFC 9111, section 5.2.2.1). `no-store` and `no-cache` leave nothing to be fresh.
@@ -166,7 +187,7 @@ mod tests {
 
     #[test]
     fn redirects_stay_within_the_origin() {
-        let from = "https://idp.example:8443/keys".parse().unwrap();
+        let from = "https://idp.example:8443/a/keys".parse().unwrap();
         for (target, expected) in [
             ("/other", Some("https://idp.example:8443/other")),
             ("https://idp.example:8443/other?x=1", Some("https://idp.example:8443/other?x=1")),
@@ -175,12 +196,23 @@ mod tests {
             ("https://evil.example/keys", None),
             ("https://idp.example:8443@evil.example/keys", None),
             ("//evil.example/keys", None),
-            ("keys", None),
+            ("https://IDP.example:8443/other", Some("https://IDP.example:8443/other")),
+            ("https://me@idp.example:8443/other", None),
+            ("keys2", Some("https://idp.example:8443/a/keys2")),
+            ("./keys2", Some("https://idp.example:8443/a/./keys2")),
+            ("../keys", None),
+            ("javascript:alert(1)", None),
+            ("?x", None),
+            ("#x", None),
             ("", None),
         ] {
             let expected = expected.map(|uri| uri.parse::<Uri>().unwrap());
             assert_eq!(within_origin(&from, target), expected, "{target}");
         }
+        let from = "https://idp.example/keys".parse().unwrap();
+        assert!(within_origin(&from, "https://idp.example:443/other").is_some(), "the port of https");
+        assert!(within_origin(&from, "https://idp.example:80/other").is_none());
+        assert!(within_origin(&from, "http://idp.example:443/other").is_none());
     }
 
     #[test]

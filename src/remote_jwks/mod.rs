@@ -218,7 +218,8 @@ impl RemoteJwksBuilder {
     ///
     /// # Errors
     ///
-    /// It is no https URL; a time is out of bounds; the algorithm is none for RSA; there is no tokio runtime here.
+    /// It is no https URL; a time is out of bounds; the algorithm is none for RSA; there is no tokio runtime here. (One whose
+    /// time is not enabled is met by the first fetch only, which fails: see [`RemoteJwks::last_error`].)
     pub fn spawn_at(self, location: impl Into<String>) -> Result<RemoteJwks, ConfigError> {
         let location = location.into();
         self.check_location(&location)?;

@@ -18,7 +18,7 @@ use crate::remote_jwks::fetch::{Fetched, Fetcher, Validators};
 use crate::remote_jwks::schedule::Schedule;
 use crate::secret::random;
 use crate::timer;
-use crate::token::{Algorithm, KeySet, WeakKeySet};
+use crate::token::{Algorithm, KeySet, SkippedKey, WeakKeySet, report};
 
 pub(super) struct Poll {
     pub(super) fetcher: Fetcher,
@@ -40,9 +40,12 @@ struct Known {
     max_age: Option<Duration>,
 }
 
+/// The keys of the last set that were not used: they are reported when they are others.
+type Skipped = Box<[SkippedKey]>;
+
 impl Poll {
     pub(super) async fn run(mut self) {
-        let mut known = Known::default();
+        let (mut known, mut skipped) = (Known::default(), Skipped::default());
         let mut failures = 0_u32;
         loop {
             // Who asked before is answered by this fetch.
@@ -56,7 +59,7 @@ impl Poll {
             let begun = timer::now();
             let chance = random::<1>().map_or(0, |[byte]| byte);
             // A client that panics must not be the end of all fetching.
-            let outcome = caught(self.fetch(&mut known))
+            let outcome = caught(self.fetch(&mut known, &mut skipped))
                 .await
                 .unwrap_or_else(|| Err(FetchError::new(FetchErrorKind::Unreachable, "the client panicked")));
             let wait = match outcome {
@@ -69,7 +72,7 @@ impl Poll {
                     metrics::keys_fetched(error.kind().as_str());
                     tracing::warn!(
                         name: "keys_not_fetched", target: "tower_jwt_auth::remote_jwks",
-                        reason = error.kind().as_str(), detail = %error, failures,
+                        reason = error.kind().as_str(), detail = %error, cause = error.cause(), failures,
                         "the keys of an issuer could not be fetched: those that are held are kept"
                     );
                     // Whatever went wrong, all is asked for again.
@@ -111,7 +114,7 @@ impl Poll {
     }
 
     /// Fetches and stores. For how long the answer says that it is good.
-    async fn fetch(&self, known: &mut Known) -> Result<Option<Duration>, FetchError> {
+    async fn fetch(&self, known: &mut Known, skipped: &mut Skipped) -> Result<Option<Duration>, FetchError> {
         let location = match &self.origin {
             Origin::Keys(location) => location.clone(),
             // Read each time: keys may move while their old place still answers.
@@ -135,7 +138,16 @@ impl Poll {
             }
             Fetched::Document { text, validators, max_age } => (text, validators, max_age),
         };
-        let set = KeySet::from_jwks_for(&text, self.rsa).map_err(|source| {
+        let read = KeySet::read_jwks(&text, self.rsa);
+        let unused = match &read {
+            Ok(set) => set.skipped(),
+            Err((unused, _)) => unused,
+        };
+        if *unused != **skipped {
+            report(unused);
+            *skipped = unused.into();
+        }
+        let set = read.map_err(|(_, source)| {
             FetchError::new(FetchErrorKind::Document, "the document is no key set that can be used")
                 .with_source(source)
         })?;

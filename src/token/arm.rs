@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::token::cache::{FoundKey, Remembered, TokenCache};
 use crate::token::claims::ReadClaims;
-use crate::token::claims_set::{ClaimsSet, RawRegistered};
+use crate::token::claims_set::{ClaimsSet, OneOrMany};
 use crate::token::compact::{Compact, Scratch};
 use crate::token::config::Core;
 use crate::token::error::{TokenError, TokenErrorKind};
@@ -117,7 +117,7 @@ impl<C: ReadClaims> Arm<C> {
             })?;
 
         let mut scratch = Scratch::<PAYLOAD>::new();
-        let mut set = ClaimsSet::default();
+        let mut set = ClaimsSet::watching(core.profile.watched());
         let claims = set.read::<C>(scratch.decode(compact.payload)?)?;
         for name in &core.required {
             if !set.has(name) {
@@ -125,7 +125,7 @@ impl<C: ReadClaims> Arm<C> {
             }
         }
         let now = core.clock.now();
-        let (registered, begins) = check(core, &set.registered, now)?;
+        let (registered, begins) = check(core, &set, now)?;
         self.run_checks(&registered, &claims)?;
         let verified = Verified::new(registered, claims);
         self.cache.insert(token.as_bytes(), Remembered { verified: verified.clone(), begins, key, at: now });
@@ -160,11 +160,8 @@ fn check_signature(
 }
 
 /// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1), and tells from when the token is good.
-fn check(
-    core: &Core,
-    raw: &RawRegistered<'_>,
-    now: Timestamp,
-) -> Result<(Registered, Timestamp), TokenError> {
+fn check(core: &Core, set: &ClaimsSet<'_>, now: Timestamp) -> Result<(Registered, Timestamp), TokenError> {
+    let raw = &set.registered;
     let error = |kind, detail: &'static str| Err(TokenError::new(kind, detail));
 
     match &raw.iss {
@@ -174,16 +171,7 @@ fn check(
         }
         Some(_) => {}
     }
-    match &raw.aud {
-        None => return error(TokenErrorKind::Claims, "`aud` is missing"),
-        Some(aud) if !core.audiences.iter().any(|audience| aud.contains(audience)) => {
-            return error(TokenErrorKind::Audience, "`aud` does not name this service");
-        }
-        Some(aud) if core.single_audience && aud.len() > 1 => {
-            return error(TokenErrorKind::Audience, "`aud` names other services, too");
-        }
-        Some(_) => {}
-    }
+    check_audience(core, set)?;
     match &raw.sub {
         None => return error(TokenErrorKind::Claims, "`sub` is missing"),
         Some(Text(sub)) if sub.is_empty() => return error(TokenErrorKind::Claims, "`sub` is empty"),
@@ -204,18 +192,46 @@ fn check(
     if raw.is_bound {
         return error(TokenErrorKind::Bound, "the token is bound to a key that was not shown");
     }
+    core.profile.check_values(set)?;
 
     // In the order of the places in `Registered`.
     let texts = [&raw.sub, &raw.scope, &raw.jti, &raw.client_id, &raw.sid, &raw.acr];
+    let mut texts = texts.map(|text| text.as_ref().map(|Text(text)| &**text));
+    let scope = core.profile.scope(set)?;
+    texts[Registered::SCOPE] = scope.as_deref();
     let registered = Registered {
         issuer: Arc::clone(&core.issuer),
-        texts: Texts::new(texts.map(|text| text.as_ref().map(|Text(text)| &**text))),
+        texts: Texts::new(texts),
         generation: raw.generation,
         authenticated_at: raw.auth_time.map(NumericDate::rounded_down),
         issued_at,
         expires_at,
     };
     Ok((registered, begins))
+}
+
+/// `aud`, and the claim that stands in for it where an issuer writes none. Where a token has both, both must name this
+/// service (RFC 7519, section 4.1.3).
+fn check_audience(core: &Core, set: &ClaimsSet<'_>) -> Result<(), TokenError> {
+    let missing = |name| TokenError::new(TokenErrorKind::Claims, format!("`{name}` is missing"));
+    let names_us = |name: &str, aud: &OneOrMany<'_>| {
+        let error = |detail| Err(TokenError::new(TokenErrorKind::Audience, detail));
+        if !core.audiences.iter().any(|audience| aud.contains(audience)) {
+            return error(format!("`{name}` does not name this service"));
+        }
+        if core.single_audience && aud.len() > 1 {
+            return error(format!("`{name}` names other services, too"));
+        }
+        Ok(())
+    };
+    let aud = set.registered.aud.as_ref();
+    match core.profile.audience(set) {
+        None => names_us("aud", aud.ok_or_else(|| missing("aud"))?),
+        Some((name, stand_in)) => {
+            names_us(name, &stand_in.ok_or_else(|| missing(name))?)?;
+            aud.map_or(Ok(()), |aud| names_us("aud", aud))
+        }
+    }
 }
 
 /// `exp` names the first moment at which the token is no longer good.

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use serde::de::value::CowStrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
+use serde_json::Value;
 
 use crate::token::claims::RegisteredName;
 use crate::token::error::{TokenError, TokenErrorKind};
@@ -17,7 +18,7 @@ use crate::token::json::{Names, NumericDate, Text};
 pub(crate) struct RawRegistered<'a> {
     pub(crate) iss: Option<Text<'a>>,
     pub(crate) sub: Option<Text<'a>>,
-    pub(crate) aud: Option<Audiences<'a>>,
+    pub(crate) aud: Option<OneOrMany<'a>>,
     pub(crate) exp: Option<NumericDate>,
     pub(crate) nbf: Option<NumericDate>,
     pub(crate) iat: Option<NumericDate>,
@@ -81,14 +82,14 @@ pub(crate) fn once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<()
     if slot.replace(value).is_some() { Err(E::custom("a repeated claim")) } else { Ok(()) }
 }
 
-/// `aud`: one string, or an array of nothing but strings (RFC 7519, section 4.1.3).
-#[derive(Debug)]
-pub(crate) enum Audiences<'a> {
+/// One string, or an array of nothing but strings: the form of `aud` (RFC 7519, section 4.1.3).
+#[derive(Debug, Clone)]
+pub(crate) enum OneOrMany<'a> {
     One(Text<'a>),
     Many(Vec<Text<'a>>),
 }
 
-impl Audiences<'_> {
+impl OneOrMany<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -96,37 +97,44 @@ impl Audiences<'_> {
         }
     }
 
-    pub(crate) fn contains(&self, audience: &str) -> bool {
+    pub(crate) fn contains(&self, text: &str) -> bool {
         match self {
-            Self::One(one) => one.0 == audience,
-            Self::Many(many) => many.iter().any(|one| one.0 == audience),
+            Self::One(one) => one.0 == text,
+            Self::Many(many) => many.iter().any(|one| one.0 == text),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::One(Text(one)) => Value::from(&**one),
+            Self::Many(many) => many.iter().map(|Text(one)| &**one).collect(),
         }
     }
 }
 
-impl<'de> de::Deserialize<'de> for Audiences<'de> {
+impl<'de> de::Deserialize<'de> for OneOrMany<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AudiencesVisitor;
-        impl<'de> Visitor<'de> for AudiencesVisitor {
-            type Value = Audiences<'de>;
+        struct TextsVisitor;
+        impl<'de> Visitor<'de> for TextsVisitor {
+            type Value = OneOrMany<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or an array of strings")
             }
-            fn visit_borrowed_str<E>(self, one: &'de str) -> Result<Audiences<'de>, E> {
-                Ok(Audiences::One(Text(one.into())))
+            fn visit_borrowed_str<E>(self, one: &'de str) -> Result<OneOrMany<'de>, E> {
+                Ok(OneOrMany::One(Text(one.into())))
             }
-            fn visit_str<E>(self, one: &str) -> Result<Audiences<'de>, E> {
-                Ok(Audiences::One(Text(one.to_owned().into())))
+            fn visit_str<E>(self, one: &str) -> Result<OneOrMany<'de>, E> {
+                Ok(OneOrMany::One(Text(one.to_owned().into())))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Audiences<'de>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany<'de>, A::Error> {
                 let mut many = Vec::new();
                 while let Some(one) = seq.next_element()? {
                     many.push(one);
                 }
-                Ok(Audiences::Many(many))
+                Ok(OneOrMany::Many(many))
             }
         }
-        deserializer.deserialize_any(AudiencesVisitor)
+        deserializer.deserialize_any(TextsVisitor)
     }
 }
 
@@ -136,9 +144,23 @@ pub(crate) struct ClaimsSet<'a> {
     pub(crate) registered: RawRegistered<'a>,
     /// Of all other claims.
     names: Names<'a>,
+    /// The other claims that are looked at before the application's type has them.
+    watched: &'a [Box<str>],
+    /// Which of these were there.
+    seen: Vec<(&'a str, OneOrMany<'a>)>,
 }
 
 impl<'a> ClaimsSet<'a> {
+    /// An empty set that is to look at some claims beside the registered ones.
+    pub(crate) fn watching(watched: &'a [Box<str>]) -> Self {
+        Self { watched, ..Self::default() }
+    }
+
+    /// What a claim says that is watched.
+    pub(crate) fn watched(&self, name: &str) -> Option<&OneOrMany<'a>> {
+        self.seen.iter().find(|(seen, _)| *seen == name).map(|(_, texts)| texts)
+    }
+
     /// Whether a claim of this name is there.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.registered.has(name) || self.names.contains(name)
@@ -180,7 +202,7 @@ impl<'de, C: de::DeserializeOwned> Visitor<'de> for ClaimsVisitor<'_, 'de, C> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<C, A::Error> {
-        let mut split = OtherMembers { map, set: self.set, set_is_bad: self.set_is_bad };
+        let mut split = OtherMembers { map, set: self.set, set_is_bad: self.set_is_bad, watched: None };
         let claims = C::deserialize(Members(&mut split))?;
         // The application's type may stop before the end; registered claims may come behind.
         while split.next_key::<IgnoredAny>()?.is_some() {
@@ -198,6 +220,8 @@ struct OtherMembers<'c, 'de, M> {
     map: M,
     set: &'c mut ClaimsSet<'de>,
     set_is_bad: &'c Cell<bool>,
+    /// The name whose value comes next, if it is watched.
+    watched: Option<&'de str>,
 }
 
 impl<'de, M: MapAccess<'de>> MapAccess<'de> for OtherMembers<'_, 'de, M> {
@@ -211,13 +235,18 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for OtherMembers<'_, 'de, M> {
                 continue;
             }
             self.set.names.insert(name.clone()).inspect_err(|_: &M::Error| bad_set.set(true))?;
+            self.watched = self.set.watched.iter().find(|watched| ***watched == *name.0).map(|name| &**name);
             return seed.deserialize(CowStrDeserializer::new(name.0)).map(Some);
         }
         Ok(None)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, M::Error> {
-        self.map.next_value_seed(seed)
+        let Some(name) = self.watched.take() else { return self.map.next_value_seed(seed) };
+        let texts: OneOrMany<'de> = self.map.next_value().inspect_err(|_| self.set_is_bad.set(true))?;
+        let json = texts.to_json();
+        self.set.seen.push((name, texts));
+        seed.deserialize(json).map_err(de::Error::custom)
     }
 }
 
@@ -274,6 +303,39 @@ mod tests {
         big: u64,
     }
 
+    #[test]
+    fn a_watched_claim_is_seen_by_both() {
+        #[derive(Deserialize)]
+        struct Tenant {
+            tid: Option<String>,
+            #[serde(default)]
+            scp: Vec<String>,
+        }
+        let watched = ["tid".into(), "scp".into()];
+        let mut set = ClaimsSet::watching(&watched);
+        let claims: Tenant = set.read(br#"{"scp":["a","b"],"exp":1,"t\u0069d":"x","other":1}"#).unwrap();
+        assert_eq!((claims.tid.as_deref(), claims.scp.len()), (Some("x"), 2));
+        assert!(set.watched("tid").unwrap().contains("x") && set.watched("scp").unwrap().contains("b"));
+        assert!(set.watched("other").is_none() && set.has("tid"));
+
+        let mut set = ClaimsSet::watching(&watched);
+        set.read::<NoClaims>(br#"{"tid":"x"}"#).unwrap();
+        assert!(set.watched("tid").is_some() && set.watched("scp").is_none());
+
+        for json in [
+            r#"{"tid":1}"#,
+            r#"{"tid":null}"#,
+            r#"{"tid":["a",1]}"#,
+            r#"{"tid":{}}"#,
+            r#"{"tid":"a","tid":"a"}"#,
+        ] {
+            let error = ClaimsSet::watching(&watched).read::<NoClaims>(json.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), TokenErrorKind::Claims, "{json}");
+        }
+        let error = ClaimsSet::watching(&watched).read::<Tenant>(br#"{"scp":"a"}"#).err().unwrap();
+        assert_eq!(error.kind(), TokenErrorKind::ApplicationClaims);
+    }
+
     fn read<C: de::DeserializeOwned>(json: &[u8]) -> Result<C, TokenError> {
         ClaimsSet::default().read(json)
     }
@@ -300,7 +362,7 @@ mod tests {
     #[test]
     fn other_forms_of_claims_types_read_as_from_json() {
         #[derive(Deserialize)]
-        struct Wrapper(HashMap<String, serde_json::Value>);
+        struct Wrapper(HashMap<String, Value>);
         #[derive(Deserialize)]
         #[serde(tag = "kind", rename_all = "lowercase")]
         enum Tagged {
@@ -310,7 +372,7 @@ mod tests {
         struct Flat {
             email: String,
             #[serde(flatten)]
-            rest: HashMap<String, serde_json::Value>,
+            rest: HashMap<String, Value>,
         }
         let json = br#"{"kind":"human","iss":"i","email":"a@b","__proto__":{"x":[1]}}"#;
         assert_eq!(read::<Wrapper>(json).unwrap().0.len(), 3);
@@ -366,7 +428,7 @@ mod tests {
             ("acr null", r#"{"acr":null}"#),
             ("acr repeated", r#"{"acr":"x","acr":"x"}"#),
         ] {
-            assert_eq!(kind::<serde_json::Value>(json), TokenErrorKind::Claims, "{row}");
+            assert_eq!(kind::<Value>(json), TokenErrorKind::Claims, "{row}");
             assert_eq!(
                 kind::<NoClaims>(json),
                 TokenErrorKind::Claims,

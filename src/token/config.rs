@@ -15,6 +15,7 @@ use crate::token::crypto::Crypto;
 use crate::token::issuer::Signer;
 use crate::token::key::{SigningKey, VerifyingKey};
 use crate::token::keyset::{KeySet, KeySetHandle};
+use crate::token::profile::Profile;
 use crate::token::verifier::Verifier;
 use crate::url::is_https_or_loopback;
 
@@ -49,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) accept_missing_type: bool,
     pub(crate) single_audience: bool,
     pub(crate) required: Box<[Box<str>]>,
+    pub(crate) profile: Profile,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cache: CacheBounds,
 }
@@ -72,6 +74,9 @@ impl TokenConfig {
                 accept_missing_type: false,
                 single_audience: false,
                 required: Vec::new(),
+                audience_claim: None,
+                scope_claim: None,
+                required_values: Vec::new(),
                 crypto: None,
                 leeway: Duration::from_secs(30),
                 max_token_bytes: 8 * 1024,
@@ -223,6 +228,9 @@ struct Settings {
     accept_missing_type: bool,
     single_audience: bool,
     required: Vec<String>,
+    audience_claim: Option<String>,
+    scope_claim: Option<String>,
+    required_values: Vec<(String, String)>,
     crypto: Option<Crypto>,
     clock: Arc<dyn Clock>,
     cache: CacheBounds,
@@ -398,6 +406,32 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
         self
     }
 
+    /// Refuses tokens in which this claim is not this text. For what an issuer tells its tokens apart by, as `token_use` of
+    /// `access`, or for a tenant. Of the registered claims, only `client_id` can be asked for. The application's type sees
+    /// the claim, too.
+    pub fn require_value(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.required_values.push((name.into(), value.into()));
+        self
+    }
+
+    /// Where an issuer elsewhere names the service or the client that its tokens are for, if not in `aud`: `client_id`, or a
+    /// claim of its own. The claim must be there and have one of the [audiences](Self::audience); a token with `aud` is
+    /// accepted only if that has one of them as well.
+    ///
+    /// For a configuration that only verifies, as is [`scope_claim`](Self::scope_claim): the crate documentation has a
+    /// [table](crate#tokens-of-identity-providers) of who needs what.
+    pub fn audience_claim(mut self, name: impl Into<String>) -> Self {
+        self.settings.audience_claim = Some(name.into());
+        self
+    }
+
+    /// Where an issuer elsewhere writes the scopes, if not in `scope`: in a text with spaces between them, or in an array of
+    /// texts. `scope` itself is not looked at. The application's type sees the claim, too.
+    pub fn scope_claim(mut self, name: impl Into<String>) -> Self {
+        self.settings.scope_claim = Some(name.into());
+        self
+    }
+
     /// Refuses tokens that lack a claim of the profile of RFC 9068 (section 2.2): `client_id` and `jti`, too. Our own
     /// tokens have both once a [`client_id`](Self::client_id) is set.
     pub fn rfc9068_strict(self) -> Self {
@@ -469,6 +503,13 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
                 ));
             }
         };
+        let profile = Profile::new(settings.audience_claim, settings.scope_claim, settings.required_values)?;
+        if settings.signing.is_some() && !profile.is_standard() {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Claim,
+                "`audience_claim`, `scope_claim` and `require_value` are for tokens from elsewhere: give no key that signs",
+            ));
+        }
         let signer = settings.signing.map(Signer::new).transpose()?;
         Ok(TokenConfig {
             core: Arc::new(Core {
@@ -486,6 +527,7 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
                 accept_missing_type: settings.accept_missing_type,
                 single_audience: settings.single_audience,
                 required: boxed(settings.required),
+                profile,
                 clock: settings.clock,
                 cache: settings.cache,
             }),

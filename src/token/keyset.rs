@@ -120,12 +120,23 @@ impl KeySet {
     ///
     /// As [`from_jwks`](Self::from_jwks), or the algorithm is none for RSA.
     pub fn from_jwks_for(text: &str, rsa: Algorithm) -> Result<Self, ConfigError> {
+        let set = Self::read_jwks(text, rsa);
+        match &set {
+            Ok(set) => report(&set.skipped),
+            Err((skipped, _)) => report(skipped),
+        }
+        set.map_err(|(_, error)| error)
+    }
+
+    /// As [`from_jwks_for`](Self::from_jwks_for), and reports no key. An error comes with those that were skipped.
+    pub(crate) fn read_jwks(text: &str, rsa: Algorithm) -> Result<Self, (Box<[SkippedKey]>, ConfigError)> {
         #[derive(Deserialize)]
         struct Document<'a> {
             #[serde(borrow)]
             keys: Vec<&'a RawValue>,
         }
-        let bad = |message: &'static str| ConfigError::new(ConfigErrorKind::Key, message);
+        let error = |message: &'static str| ConfigError::new(ConfigErrorKind::Key, message);
+        let bad = |message| (Box::default(), error(message));
         if rsa.family() != Family::Rsa {
             return Err(bad("the algorithm for RSA keys must be one for RSA"));
         }
@@ -135,8 +146,9 @@ impl KeySet {
         if !jwk::is_object(text) {
             return Err(bad("the text is no JWK set"));
         }
-        let document: Document<'_> = serde_json::from_str(text)
-            .map_err(|error| bad("the text is no JWK set").with_source(describe(&error)))?;
+        let document: Document<'_> = serde_json::from_str(text).map_err(|reason| {
+            (Box::default(), error("the text is no JWK set").with_source(describe(&reason)))
+        })?;
         if document.keys.len() > MAX_KEYS {
             return Err(bad("the JWK set has more than 100 keys"));
         }
@@ -149,17 +161,14 @@ impl KeySet {
         }
         drop_repeated(&mut keys, &mut skipped);
         skipped.sort_by_key(|skipped| skipped.position);
-        for skipped in &skipped {
-            tracing::warn!(
-                name: "key_skipped", target: "tower_jwt_auth::keys", position = skipped.position,
-                kid = skipped.kid.as_deref(), reason = skipped.reason, "a key of a JWK set is not used"
-            );
-        }
+        let skipped = skipped.into_boxed_slice();
         if keys.is_empty() {
-            return Err(bad("the JWK set has no key that can be used"));
+            return Err((skipped, error("the JWK set has no key that can be used")));
         }
-        let set = Self::new(keys.into_iter().map(|(_, key)| key))?;
-        Ok(Self { skipped: skipped.into(), ..set })
+        match Self::new(keys.into_iter().map(|(_, key)| key)) {
+            Ok(set) => Ok(Self { skipped, ..set }),
+            Err(error) => Err((skipped, error)),
+        }
     }
 
     /// The keys.
@@ -192,6 +201,16 @@ impl KeySet {
     /// Whether a token whose key was found so would find the same one now.
     pub(crate) fn still_finds(&self, key: FoundKey) -> bool {
         (key.by_id || self.keys.len() == 1) && self.keys.iter().any(|held| held.identity() == key.identity)
+    }
+}
+
+/// Tells of the keys of a JWK set that are not used.
+pub(crate) fn report(skipped: &[SkippedKey]) {
+    for skipped in skipped {
+        tracing::warn!(
+            name: "key_skipped", target: "tower_jwt_auth::keys", position = skipped.position,
+            kid = skipped.kid.as_deref(), reason = skipped.reason, "a key of a JWK set is not used"
+        );
     }
 }
 

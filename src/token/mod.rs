@@ -76,6 +76,7 @@ mod key_rotation;
 mod keyset;
 mod material;
 mod prepared;
+mod profile;
 mod several;
 mod texts;
 mod verified;
@@ -90,11 +91,13 @@ pub use error::{TokenError, TokenErrorKind};
 pub(crate) use issuer::is_scope;
 pub use issuer::{AccessGrant, AccessToken, Issuer};
 pub(crate) use json::describe;
+#[cfg(feature = "jwks")]
+pub(crate) use jwk::is_object;
 pub use key::{SigningKey, VerifyingKey};
 pub use key_rotation::{KeyRotation, KeyRotationStep};
-#[cfg(feature = "jwks")]
-pub(crate) use keyset::WeakKeySet;
 pub use keyset::{KeySet, KeySetHandle, SkippedKey};
+#[cfg(feature = "jwks")]
+pub(crate) use keyset::{WeakKeySet, report};
 pub use material::KeyForm;
 pub use verified::{AnyVerified, Registered, Verified};
 pub use verifier::Verifier;

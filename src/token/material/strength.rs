@@ -39,7 +39,35 @@ pub(super) fn check_rsa(n: &[u8], e: &[u8]) -> Result<(), &'static str> {
     if !(2..=33).contains(&bits(e)) || e.last().is_none_or(|last| last % 2 == 0) {
         return Err("the RSA exponent must be odd, at least 3, and of at most 33 bits");
     }
+    if is_roca(n) {
+        return Err(
+            "the RSA key was made by a chip with the fault ROCA (CVE-2017-15361), so that it can be factored",
+        );
+    }
     Ok(())
+}
+
+/// Whether a modulus has the form of those that Infineon's library made: modulo each of the first primes it is a power of
+/// 65537. From 1984 bits on these are the primes up to 701. Another modulus has it once in 2^167.
+fn is_roca(n: &[u8]) -> bool {
+    let is_prime = |number: &u32| {
+        (2..*number)
+            .take_while(|divisor| divisor * divisor <= *number)
+            .all(|divisor| !number.is_multiple_of(divisor))
+    };
+    (3..=701).filter(is_prime).all(|prime| {
+        let residue = n.iter().fold(0, |residue, byte| (residue * 256 + u32::from(*byte)) % prime);
+        let mut power = 1;
+        loop {
+            if power == residue {
+                return true;
+            }
+            power = power * (65537 % prime) % prime;
+            if power <= 1 {
+                return false;
+            }
+        }
+    })
 }
 
 /// Whether the bytes encode one of the eight points whose order divides the cofactor, in any spelling: the sign bit
@@ -139,6 +167,17 @@ mod tests {
                 (other, _) => panic!("{row}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn j7_a_modulus_of_the_fault_roca() {
+        // Of two primes k * M + 65537^a mod M, where M is the product of the primes up to 701.
+        const N: &str = "64W6meHBEEtznd2SjrIeW0koyL6SOi2uI9Nnc5Eq1e_G2JikhXvp2g8oO0Vs6CApqueQ0VuV05dGxv5nOtH1aui3F3Z-yXxG6GJAn-KdyBDnjkEmV-aBQrWc-_Dyjm0F5iXpY70UtJQfS-kcSUGwPshpW3nSTYciON2fpScANW6HnHhntI5Sjy25-i3baZJ18_uiVOMr2slLlAMWsIXmflRP2fWSH9hUCCOq1km7tS3fCZpjJ3vV5jwFkTNTtIrDS7Y0PAl-QqEbyoCXGbmMh9sOVJyYoAQiLEYIMhVzaZqAvk2YHSK3c6NoALaklP9kankYxBVVVZY8QFO7APKKtQ";
+        let n = crate::secret::from_base64url(N).unwrap();
+        assert!(check_rsa(&n, &[1, 0, 1]).unwrap_err().contains("ROCA"));
+        let mut other = n;
+        other[255] ^= 2;
+        assert_eq!(check_rsa(&other, &[1, 0, 1]), Ok(()), "a bit changed");
     }
 
     fn point(hex: &str) -> [u8; 32] {
