@@ -70,18 +70,30 @@
 //! # Tokens of identity providers
 //!
 //! What is checked by default is the profile of RFC 9068. Most providers are older than it: these settings of
-//! [`TokenConfigBuilder`] are for their access tokens, and refuse their ID tokens, as far as they are told apart by what
-//! is in them. `tests/providers.rs` holds a token of each. Keys come by [`remote_jwks`] from the issuer, and
-//! [`accept_lifetime`](TokenConfigBuilder::accept_lifetime) is due where tokens live longer than 15 minutes.
+//! [`TokenConfigBuilder`] are for their access tokens. `tests/providers.rs` holds tokens of each. Keys come by [`remote_jwks`]
+//! from the issuer, and [`accept_lifetime`](TokenConfigBuilder::accept_lifetime), up to 24 hours, is due where tokens live
+//! longer than 15 minutes: the last column has what is usual.
 //!
-//! | provider | issuer | audience | settings | roles |
+//! | provider | issuer | audience | settings | lifetime |
 //! |---|---|---|---|---|
-//! | Keycloak | `https://host/realms/realm` | by a mapper of the client scope; without one, `account` | `accept_type("JWT")`, `require_value("typ", "Bearer")` | `realm_access.roles`, `resource_access.<client>.roles` |
-//! | Auth0 | `https://tenant.auth0.com/`, slash included | the identifier of the API | none for APIs with the RFC 9068 profile, else `accept_type("JWT")`; 24 hours | `permissions`, if RBAC adds them, or as scopes by `scope_claim("permissions")` |
-//! | Okta, custom server | `https://org.okta.com/oauth2/default` | `api://default` | `accept_missing_type()`, `scope_claim("scp")`, `require_claim("cid")`; an hour | a claim that the server is told to add |
-//! | Cognito | `https://cognito-idp.region.amazonaws.com/pool` | the id of the app client | `accept_missing_type()`, `audience_claim("client_id")`, `require_value("token_use", "access")`; an hour | `cognito:groups` |
-//! | Google, ID tokens of service accounts | `https://accounts.google.com` | the URL of the service | `accept_type("JWT")`; an hour | none: compare `sub` or `email` |
-//! | Entra, version 2.0 | `https://login.microsoftonline.com/tenant/v2.0` | the id of the application | `accept_type("JWT")`, `scope_claim("scp")`, `require_claim("azp")`, `require_value("tid", ..)`; 2 hours | `roles` |
+//! | Keycloak | `https://host/realms/realm` | the API's name, by an audience mapper; never `account`, which the tokens of other clients have, too | `accept_type("JWT")`, `require_value("typ", "Bearer")` | 5 minutes |
+//! | Auth0 | `https://tenant.auth0.com/`, slash included | the identifier of the API | none for an API with the RFC 9068 profile, else `accept_type("JWT")` | 24 hours |
+//! | Okta, custom server | `https://org.okta.com/oauth2/default` | `api://default` | `accept_missing_type()`, `scope_claim("scp")`, `require_claim("cid")` | an hour |
+//! | Cognito | `https://cognito-idp.region.amazonaws.com/pool` | the id of the app client | `accept_missing_type()`, `audience_claim("client_id")`, `require_value("token_use", "access")` | an hour |
+//! | Google, ID tokens of service accounts | `https://accounts.google.com` | the URL of the service | `accept_type("JWT")`, `require_value("sub", ..)` or a check of several | an hour |
+//! | Entra, access tokens of version 2 | `https://login.microsoftonline.com/tenant/v2.0` | the id of the application | `accept_type("JWT")`, `scope_claim("scp")`, `require_claim("azp")` | 60 to 90 minutes |
+//!
+//! - Who may have a token at all is the provider's affair, and often it is *anybody*: on Google anybody gets a token for any
+//!   audience, so the subject must be asked for; in Entra any application of the tenant gets one for the API, without `scp`
+//!   and `roles`, unless assignment is required there. Ask for a scope or a role on each route.
+//! - ID tokens are refused by `typ`, `cid`, `token_use` and `azp` respectively; Auth0's by the audience alone, so an API must
+//!   not bear the name of a client. Those of Google are all there is.
+//! - Roles are in `realm_access.roles` and `resource_access.<client>.roles` (Keycloak), `permissions` (Auth0, if RBAC adds
+//!   them), `cognito:groups` (Cognito), `roles` (Entra), and with Okta in a claim that the server is told to add.
+//! - Auth0's `permissions` are what the user may do, and `scope` what the client was granted of it. A service with clients of
+//!   others asks for both. (`scope_claim("permissions")` is for one that has none.)
+//! - Keycloak writes `sub` only with the scope `basic`. Entra writes version 2 for applications with
+//!   `requestedAccessTokenVersion` 2.
 //!
 //! Roles are the application's: read them by its claims type, and ask for them by [`RequireLayer`].
 //!
@@ -153,7 +165,7 @@
 //! | | `refresh_failed` | warn, or error for an answer that is not a session service's | `error` |
 //! | | `storage_failed` | error | `error` |
 //! | `tower_jwt_auth::remote_jwks` | `keys_fetched` | info | `keys`, `skipped` |
-//! | | `keys_not_fetched` | warn | `reason`: a `FetchErrorKind`; `detail`, `cause`: the client's own words; `failures` |
+//! | | `keys_not_fetched` | warn | `reason`: a `FetchErrorKind`; `detail`; `cause`: what the HTTP client says, in its own words; `failures` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `purged` | debug | `sessions` |

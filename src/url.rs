@@ -27,6 +27,9 @@ pub(crate) fn host(authority: &str) -> Option<&str> {
     // An IPv6 address keeps its brackets; colons inside them are no port.
     let after_address = authority.rfind(']').map_or(0, |at| at + 1);
     match authority[after_address..].split_once(':') {
+        // Nothing but a port stands behind an address.
+        Some((before, _)) if after_address > 0 && !before.is_empty() => None,
+        None if after_address > 0 && after_address < authority.len() => None,
         None => Some(authority),
         Some((before, port)) => {
             port.parse::<u16>().ok()?;

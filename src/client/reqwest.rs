@@ -55,7 +55,11 @@ impl Service<Request<Body>> for ReqwestService {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let client = self.0.clone();
-        Box::pin(async move { Ok(client.execute(request.try_into()?).await?.into()) })
+        Box::pin(async move {
+            // Its errors name the URL, whose query may hold what is nobody's business.
+            let response = client.execute(request.try_into()?).await.map_err(Error::without_url)?;
+            Ok(response.into())
+        })
     }
 }
 

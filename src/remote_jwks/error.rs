@@ -54,6 +54,9 @@ impl FetchErrorKind {
     }
 }
 
+/// Characters that are told of a cause.
+const MAX_CAUSE: usize = 512;
+
 impl FetchError {
     pub(super) fn new(kind: FetchErrorKind, detail: &'static str) -> Self {
         Self { kind, detail, status: None, retry_after: None, source: None }
@@ -94,7 +97,8 @@ impl FetchError {
             text = format!("{text}: {next}");
             source = next;
         }
-        Some(text)
+        // It is another's text, for a log.
+        Some(text.chars().take(MAX_CAUSE).collect())
     }
 
     /// When the server wants to be asked again.

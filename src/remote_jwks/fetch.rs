@@ -53,8 +53,15 @@ impl Validators {
     }
 }
 
+/// The validators of the last document, which are asked with only where it came from: another one may have an equal tag.
+#[derive(Clone, Copy)]
+pub(super) struct Conditions<'k> {
+    pub(super) of: &'k Uri,
+    pub(super) validators: &'k Validators,
+}
+
 pub(super) enum Fetched {
-    Document { text: String, validators: Validators, max_age: Option<Duration> },
+    Document { text: String, end: Uri, validators: Validators, max_age: Option<Duration> },
     NotModified { max_age: Option<Duration> },
 }
 
@@ -70,19 +77,24 @@ impl Fetcher {
         uri.ok_or_else(|| FetchError::new(FetchErrorKind::Location, "not an https URL"))
     }
 
-    pub(super) async fn get(&self, location: &str, known: &Validators) -> Result<Fetched, FetchError> {
+    pub(super) async fn get(
+        &self,
+        location: &str,
+        known: Option<Conditions<'_>>,
+    ) -> Result<Fetched, FetchError> {
         match timeout(self.timeout, self.follow(location, known)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(FetchError::new(FetchErrorKind::Unreachable, "there was no whole answer in time")),
         }
     }
 
-    async fn follow(&self, location: &str, known: &Validators) -> Result<Fetched, FetchError> {
+    async fn follow(&self, location: &str, known: Option<Conditions<'_>>) -> Result<Fetched, FetchError> {
         let mut uri = self.check(location)?;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&uri, known).await?;
+            let validators = known.filter(|known| *known.of == uri).map(|known| known.validators);
+            let response = self.send(&uri, validators).await?;
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
-                return read(response);
+                return read(response, uri, validators.is_some_and(|known| *known != Validators::default()));
             }
             let target = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let next = target.and_then(|target| within_origin(&uri, target));
@@ -96,29 +108,35 @@ impl Fetcher {
         Err(FetchError::new(FetchErrorKind::Redirect, "too many redirects"))
     }
 
-    async fn send(&self, uri: &Uri, known: &Validators) -> Result<Response<Bytes>, FetchError> {
+    async fn send(&self, uri: &Uri, validators: Option<&Validators>) -> Result<Response<Bytes>, FetchError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = uri.clone();
         // RFC 7517, section 8.5.1; most send the second, and metadata is that.
         let accepted = HeaderValue::from_static("application/jwk-set+json, application/json");
         request.headers_mut().insert(header::ACCEPT, accepted);
-        known.write(request.headers_mut());
+        if let Some(validators) = validators {
+            validators.write(request.headers_mut());
+        }
         self.transport.send(request, MAX_DOCUMENT_BYTES).await.map_err(|source| {
             FetchError::new(FetchErrorKind::Unreachable, "the server could not be asked").with_source(source)
         })
     }
 }
 
-fn read(response: Response<Bytes>) -> Result<Fetched, FetchError> {
+/// `end` is where it came from; `is_conditional` whether there was a condition that an unmodified document meets.
+fn read(response: Response<Bytes>, end: Uri, is_conditional: bool) -> Result<Fetched, FetchError> {
     let max_age = max_age(response.headers());
     match response.status() {
         StatusCode::OK => {
             let validators = Validators::of(response.headers());
             let text = String::from_utf8(response.into_body().into())
                 .map_err(|_| FetchError::new(FetchErrorKind::Document, "the document is not UTF-8"))?;
-            Ok(Fetched::Document { text, validators, max_age })
+            Ok(Fetched::Document { text, end, validators, max_age })
         }
-        StatusCode::NOT_MODIFIED => Ok(Fetched::NotModified { max_age }),
+        StatusCode::NOT_MODIFIED if is_conditional => Ok(Fetched::NotModified { max_age }),
+        StatusCode::NOT_MODIFIED => {
+            Err(FetchError::new(FetchErrorKind::Status, "nothing was asked that could be unmodified"))
+        }
         status => Err(FetchError::new(FetchErrorKind::Status, "the server answered with an error")
             .with_status(status)
             .with_retry_after(retry_after(response.headers()))),
@@ -167,7 +185,9 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
             }
         }
     }
-    found
+    // How old it was when it came (RFC 9111, section 4.2.3).
+    let age = headers.get(header::AGE).and_then(|value| seconds(value.to_str().ok()?)).unwrap_or_default();
+    found.map(|found: Duration| found.saturating_sub(age))
 }
 
 /// `Retry-After`, in seconds (RFC 9110, section 10.2.3).
@@ -232,6 +252,12 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
             assert_eq!(max_age(&headers), expected.map(Duration::from_secs), "{value}");
+        }
+        for (age, expected) in [("40", 20), ("60", 0), ("100", 0), ("x", 60)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+            headers.insert(header::AGE, HeaderValue::from_static(age));
+            assert_eq!(max_age(&headers), Some(Duration::from_secs(expected)), "{age}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! task.
 //!
 //! A request never waits for a fetch. It is verified with the keys that are held; as long as there are none yet, it is
-//! answered with 503 (gRPC: 14) and `Retry-After`. A token of an unknown key is refused at once, and lets the task ask for
+//! answered with 503 and `Retry-After` (gRPC: 14). A token of an unknown key is refused at once, and lets the task ask for
 //! the keys behind it, at most once per [`interval`](RemoteJwksBuilder::interval). The last good set is kept through
 //! outages and broken documents. A key that is no longer in the set is gone with the fetch, and so are the remembered
 //! tokens that it signed.
@@ -191,7 +191,8 @@ impl RemoteJwksBuilder {
 
     /// The longest time between two fetches, whatever the server's `Cache-Control` says: 24 hours by default. For so long a
     /// key may be trusted that its issuer has withdrawn; longer while fetches fail, and a set without any key that can be
-    /// used is a failure. [`last_error`](RemoteJwks::last_error) tells of it.
+    /// used is a failure. [`last_error`](RemoteJwks::last_error) tells of it. The time is that of the runtime, which stands
+    /// still while a machine is suspended.
     pub fn longest_age(mut self, age: Duration) -> Self {
         self.schedule.longest = age;
         self
@@ -271,9 +272,8 @@ impl RemoteJwksBuilder {
             let _ = wake.try_send(());
         });
         let (sender, status) = watch::channel(Status::default());
-        let poll =
-            Poll { fetcher, origin, rsa, schedule, keys: keys.downgrade(), status: sender, wake: woken };
-        runtime.spawn(poll.run());
+        let poll = Poll { fetcher, origin, rsa, schedule, keys: keys.downgrade(), status: sender };
+        runtime.spawn(poll.run(woken));
         Ok(RemoteJwks { keys, status })
     }
 }

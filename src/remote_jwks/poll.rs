@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::Poll as Polled;
 use std::time::Duration;
 
+use http::Uri;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -14,11 +15,11 @@ use crate::metrics;
 use crate::remote_jwks::Status;
 use crate::remote_jwks::discovery::{Origin, keys_location, metadata_location};
 use crate::remote_jwks::error::{FetchError, FetchErrorKind};
-use crate::remote_jwks::fetch::{Fetched, Fetcher, Validators};
+use crate::remote_jwks::fetch::{Conditions, Fetched, Fetcher, Validators};
 use crate::remote_jwks::schedule::Schedule;
 use crate::secret::random;
 use crate::timer;
-use crate::token::{Algorithm, KeySet, SkippedKey, WeakKeySet, report};
+use crate::token::{Algorithm, KeySet, Skipped, WeakKeySet, report};
 
 pub(super) struct Poll {
     pub(super) fetcher: Fetcher,
@@ -28,29 +29,29 @@ pub(super) struct Poll {
     /// Weak: the task must not be what keeps itself going.
     pub(super) keys: WeakKeySet,
     pub(super) status: watch::Sender<Status>,
-    /// Closed when the last handle is dropped.
-    pub(super) wake: mpsc::Receiver<()>,
 }
 
 /// What is known of the last good answer.
 #[derive(Default)]
 struct Known {
+    /// Where the keys are.
     location: String,
+    /// Where redirects led from there: what the validators are of.
+    end: Uri,
     validators: Validators,
     max_age: Option<Duration>,
 }
 
-/// The keys of the last set that were not used: they are reported when they are others.
-type Skipped = Box<[SkippedKey]>;
-
 impl Poll {
-    pub(super) async fn run(mut self) {
+    /// Until `wake` is closed, which the last handle does.
+    pub(super) async fn run(self, mut wake: mpsc::Receiver<()>) {
+        // Those of the last set that were not used are told when they change.
         let (mut known, mut skipped) = (Known::default(), Skipped::default());
         let mut failures = 0_u32;
         loop {
             // Who asked before is answered by this fetch.
             loop {
-                match self.wake.try_recv() {
+                match wake.try_recv() {
                     Ok(()) => {}
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return,
@@ -59,8 +60,12 @@ impl Poll {
             let begun = timer::now();
             let chance = random::<1>().map_or(0, |[byte]| byte);
             // A client that panics must not be the end of all fetching.
-            let outcome = caught(self.fetch(&mut known, &mut skipped))
-                .await
+            let Some((outcome, is_woken)) =
+                while_wanted(&mut wake, caught(self.fetch(&mut known, &mut skipped))).await
+            else {
+                return;
+            };
+            let outcome = outcome
                 .unwrap_or_else(|| Err(FetchError::new(FetchErrorKind::Unreachable, "the client panicked")));
             let wait = match outcome {
                 Ok(max_age) => {
@@ -85,30 +90,11 @@ impl Poll {
             };
             // From beginning to beginning; but a failure may have taken long, and is to be followed by a pause.
             let (gone, asleep) = match failures {
-                0 => (timer::since(begun), self.schedule.interval),
+                0 => (timer::since(begun), self.schedule.when_woken(chance).min(wait)),
                 _ => (Duration::ZERO, wait),
             };
-            if !self.sleep(gone, asleep, wait).await {
+            if !sleep(&mut wake, is_woken, gone, asleep, wait).await {
                 return;
-            }
-        }
-    }
-
-    /// Until the time has come, or an unknown key was asked for, but not before the end of the interval. `false` if
-    /// nobody is left to fetch for.
-    async fn sleep(&mut self, gone: Duration, asleep: Duration, wait: Duration) -> bool {
-        let begun = timer::now();
-        let mut is_woken = false;
-        loop {
-            let end = if is_woken { asleep } else { wait };
-            let left = end.saturating_sub(gone + timer::since(begun));
-            if left.is_zero() {
-                return true;
-            }
-            match timeout(left, self.wake.recv()).await {
-                Ok(Some(())) => is_woken = true,
-                Ok(None) => return false,
-                Err(_) => return true,
             }
         }
     }
@@ -120,30 +106,33 @@ impl Poll {
             // Read each time: keys may move while their old place still answers.
             Origin::Issuer { issuer, form } => {
                 let place = metadata_location(issuer, *form).unwrap_or_default();
-                match self.fetcher.get(&place, &Validators::default()).await? {
+                match self.fetcher.get(&place, None).await? {
                     Fetched::Document { text, .. } => keys_location(&text, issuer)?,
-                    Fetched::NotModified { .. } => return Err(unasked()),
+                    // Nothing was asked that could be unmodified.
+                    Fetched::NotModified { .. } => return Err(stray()),
                 }
             }
         };
         if known.location != location {
             *known = Known { location, ..Known::default() };
         }
-        let (text, validators, max_age) = match self.fetcher.get(&known.location, &known.validators).await? {
-            Fetched::NotModified { .. } if known.validators == Validators::default() => return Err(unasked()),
+        let conditions = Some(Conditions { of: &known.end, validators: &known.validators });
+        let (text, end, validators, max_age) = match self.fetcher.get(&known.location, conditions).await? {
             Fetched::NotModified { max_age } => {
                 metrics::keys_fetched("not_modified");
                 // What it does not say again still holds (RFC 9111, section 4.3.4).
                 return Ok(max_age.or(known.max_age));
             }
-            Fetched::Document { text, validators, max_age } => (text, validators, max_age),
+            Fetched::Document { text, end, validators, max_age } => (text, end, validators, max_age),
         };
         let read = KeySet::read_jwks(&text, self.rsa);
         let unused = match &read {
-            Ok(set) => set.skipped(),
-            Err((unused, _)) => unused,
+            Ok(set) => Some(set.skipped()),
+            Err((unused, _)) => unused.as_deref(),
         };
-        if *unused != **skipped {
+        if let Some(unused) = unused
+            && *unused != **skipped
+        {
             report(unused);
             *skipped = unused.into();
         }
@@ -159,12 +148,55 @@ impl Poll {
         if let Some(keys) = self.keys.upgrade() {
             keys.store(set);
         }
-        (known.validators, known.max_age) = (validators, max_age);
+        (known.end, known.validators, known.max_age) = (end, validators, max_age);
         Ok(max_age)
     }
 }
 
-fn unasked() -> FetchError {
+/// Until the time has come, or an unknown key was asked for, but not before the end of the interval. `false` if nobody is left
+/// to fetch for.
+async fn sleep(
+    wake: &mut mpsc::Receiver<()>,
+    mut is_woken: bool,
+    gone: Duration,
+    asleep: Duration,
+    wait: Duration,
+) -> bool {
+    let begun = timer::now();
+    loop {
+        let end = if is_woken { asleep } else { wait };
+        let left = end.saturating_sub(gone + timer::since(begun));
+        if left.is_zero() {
+            return true;
+        }
+        match timeout(left, wake.recv()).await {
+            Ok(Some(())) => is_woken = true,
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}
+
+/// What comes of a future, and whether somebody asked meanwhile; `None` if nobody is left to wait for it.
+async fn while_wanted<F: Future>(wake: &mut mpsc::Receiver<()>, future: F) -> Option<(F::Output, bool)> {
+    let mut future = pin!(future);
+    let mut is_woken = false;
+    poll_fn(|cx| {
+        if let Polled::Ready(output) = future.as_mut().poll(cx) {
+            return Polled::Ready(Some((output, is_woken)));
+        }
+        loop {
+            match wake.poll_recv(cx) {
+                Polled::Ready(Some(())) => is_woken = true,
+                Polled::Ready(None) => return Polled::Ready(None),
+                Polled::Pending => return Polled::Pending,
+            }
+        }
+    })
+    .await
+}
+
+fn stray() -> FetchError {
     FetchError::new(FetchErrorKind::Status, "nothing was asked that could be unmodified")
 }
 

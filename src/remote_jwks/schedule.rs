@@ -25,6 +25,12 @@ impl Schedule {
         wait.saturating_sub(less).max(self.interval)
     }
 
+    /// The least time between two fetches, where a token of an unknown key asks for the second one. Some more goes by chance:
+    /// such a token may come to many nodes at once.
+    pub(super) fn when_woken(&self, chance: u8) -> Duration {
+        self.interval.saturating_add(self.interval.mul_f64(0.1 * f64::from(chance) / 255.0))
+    }
+
     /// After so many failures one after another: twice as long each time, and as the server asks for.
     pub(super) fn after_failure(&self, failures: u32, retry_after: Option<Duration>, chance: u8) -> Duration {
         let wait = Duration::from_secs(1) * 2_u32.saturating_pow(failures.min(20).saturating_sub(1));
@@ -41,6 +47,12 @@ mod tests {
 
     fn schedule() -> Schedule {
         Schedule { interval: 30 * SECOND, standard: 3600 * SECOND, longest: 86_400 * SECOND }
+    }
+
+    #[test]
+    fn who_wakes_waits_for_the_interval_and_a_little_more() {
+        assert_eq!(schedule().when_woken(0), 30 * SECOND);
+        assert_eq!(schedule().when_woken(255), 33 * SECOND);
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl<'a> ClaimsSet<'a> {
 
     /// Whether a claim of this name is there.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.registered.has(name) || self.names.contains(name)
+        self.registered.has(name) || self.names.contains(name) || self.watched(name).is_some()
     }
 
     /// Reads a claims set. An error of the application's type is told apart from one of the claims set itself.
@@ -230,12 +230,17 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for OtherMembers<'_, 'de, M> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, M::Error> {
         let bad_set = self.set_is_bad;
         while let Some(name) = self.map.next_key::<Text<'de>>()? {
+            let watched = self.set.watched.iter().find(|watched| ***watched == *name.0).map(|name| &**name);
             if let Some(registered) = RegisteredName::of(&name.0) {
+                if let Some(name) = watched {
+                    self.read_watched(name)?;
+                    continue;
+                }
                 self.set.registered.read(registered, &mut self.map).inspect_err(|_| bad_set.set(true))?;
                 continue;
             }
             self.set.names.insert(name.clone()).inspect_err(|_: &M::Error| bad_set.set(true))?;
-            self.watched = self.set.watched.iter().find(|watched| ***watched == *name.0).map(|name| &**name);
+            self.watched = watched;
             return seed.deserialize(CowStrDeserializer::new(name.0)).map(Some);
         }
         Ok(None)
@@ -243,10 +248,23 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for OtherMembers<'_, 'de, M> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, M::Error> {
         let Some(name) = self.watched.take() else { return self.map.next_value_seed(seed) };
-        let texts: OneOrMany<'de> = self.map.next_value().inspect_err(|_| self.set_is_bad.set(true))?;
+        let json = self.read_watched(name)?;
+        seed.deserialize(json).map_err(de::Error::custom)
+    }
+}
+
+impl<'de, M: MapAccess<'de>> OtherMembers<'_, 'de, M> {
+    /// Notes the value of a claim that is watched, and gives it as JSON.
+    fn read_watched(&mut self, name: &'de str) -> Result<Value, M::Error> {
+        let bad_set = self.set_is_bad;
+        let texts: OneOrMany<'de> = self.map.next_value().inspect_err(|_| bad_set.set(true))?;
+        if self.set.watched(name).is_some() {
+            bad_set.set(true);
+            return Err(de::Error::custom("a repeated claim"));
+        }
         let json = texts.to_json();
         self.set.seen.push((name, texts));
-        seed.deserialize(json).map_err(de::Error::custom)
+        Ok(json)
     }
 }
 

@@ -125,8 +125,12 @@ impl TokenConfig {
     ///
     /// # Errors
     ///
-    /// The key was not [added](Self::add_key) before, so verifiers do not know it; or the keys are fetched.
+    /// The key was not [added](Self::add_key) before, so verifiers do not know it; or the keys are fetched, or the
+    /// configuration has settings for the tokens of others.
     pub fn sign_with(&self, key: SigningKey) -> Result<(), ConfigError> {
+        if !self.core.profile.is_standard() {
+            return Err(ConfigError::new(ConfigErrorKind::Claim, FOREIGN));
+        }
         let verifying = key.verifying_key().clone();
         let signer = Arc::new(Signer::new(key)?);
         // While no other change is under way: the key must still be published when it begins to sign.
@@ -182,6 +186,9 @@ impl fmt::Debug for TokenConfig {
             .finish_non_exhaustive()
     }
 }
+
+/// Our own tokens say what they say in the claims of RFC 9068.
+const FOREIGN: &str = "`audience_claim`, `scope_claim` and `require_value` are for tokens from elsewhere: give no key that signs";
 
 /// The longest life of an access token without an `insecure_` call: a stolen one is good for that long.
 const MAX_LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -400,15 +407,15 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
         self
     }
 
-    /// Refuses tokens without this claim, registered or not. (`iss`, `sub`, `aud`, `exp` and `iat` always must be there.)
+    /// Refuses tokens without this claim, registered or not, whatever it says: `null`, too. (`iss`, `sub`, `aud`, `exp` and `iat` always must be there.)
     pub fn require_claim(mut self, name: impl Into<String>) -> Self {
         self.settings.required.push(name.into());
         self
     }
 
     /// Refuses tokens in which this claim is not this text. For what an issuer tells its tokens apart by, as `token_use` of
-    /// `access`, or for a tenant. Of the registered claims, only `client_id` can be asked for. The application's type sees
-    /// the claim, too.
+    /// `access`, or for a tenant or a subject. Of the registered claims, `client_id` and `sub` can be asked for. The
+    /// application's type sees the others, too.
     pub fn require_value(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.required_values.push((name.into(), value.into()));
         self
@@ -426,7 +433,8 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     }
 
     /// Where an issuer elsewhere writes the scopes, if not in `scope`: in a text with spaces between them, or in an array of
-    /// texts. `scope` itself is not looked at. The application's type sees the claim, too.
+    /// texts. With `scope`, that may be an array, too; with another one, `scope` says nothing. The application's type sees
+    /// the claim, too, if it is not `scope`.
     pub fn scope_claim(mut self, name: impl Into<String>) -> Self {
         self.settings.scope_claim = Some(name.into());
         self
@@ -505,10 +513,7 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
         };
         let profile = Profile::new(settings.audience_claim, settings.scope_claim, settings.required_values)?;
         if settings.signing.is_some() && !profile.is_standard() {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Claim,
-                "`audience_claim`, `scope_claim` and `require_value` are for tokens from elsewhere: give no key that signs",
-            ));
+            return Err(ConfigError::new(ConfigErrorKind::Claim, FOREIGN));
         }
         let signer = settings.signing.map(Signer::new).transpose()?;
         Ok(TokenConfig {

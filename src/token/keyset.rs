@@ -55,6 +55,9 @@ pub struct SkippedKey {
     reason: &'static str,
 }
 
+/// All that is not used of a set.
+pub(crate) type Skipped = Box<[SkippedKey]>;
+
 impl SkippedKey {
     /// Where it stands in the set, from 0.
     pub fn position(&self) -> usize {
@@ -105,7 +108,7 @@ impl KeySet {
     /// The public keys of a JWK set (RFC 7517, section 5). RSA keys that do not name their algorithm are for RS256.
     ///
     /// Each key is read by itself: one that cannot be used is skipped and named in [`skipped`](Self::skipped) and in
-    /// an event. HMAC keys and private keys are never used from a set, and of keys with the same id none is.
+    /// an event. HMAC keys and private keys are never used from a set, and of usable keys with the same id none is.
     ///
     /// # Errors
     ///
@@ -123,20 +126,21 @@ impl KeySet {
         let set = Self::read_jwks(text, rsa);
         match &set {
             Ok(set) => report(&set.skipped),
-            Err((skipped, _)) => report(skipped),
+            Err((skipped, _)) => report(skipped.as_deref().unwrap_or_default()),
         }
         set.map_err(|(_, error)| error)
     }
 
-    /// As [`from_jwks_for`](Self::from_jwks_for), and reports no key. An error comes with those that were skipped.
-    pub(crate) fn read_jwks(text: &str, rsa: Algorithm) -> Result<Self, (Box<[SkippedKey]>, ConfigError)> {
+    /// As [`from_jwks_for`](Self::from_jwks_for), and reports no key. An error comes with those that were skipped, if it came
+    /// to that.
+    pub(crate) fn read_jwks(text: &str, rsa: Algorithm) -> Result<Self, (Option<Skipped>, ConfigError)> {
         #[derive(Deserialize)]
         struct Document<'a> {
             #[serde(borrow)]
             keys: Vec<&'a RawValue>,
         }
         let error = |message: &'static str| ConfigError::new(ConfigErrorKind::Key, message);
-        let bad = |message| (Box::default(), error(message));
+        let bad = |message| (None, error(message));
         if rsa.family() != Family::Rsa {
             return Err(bad("the algorithm for RSA keys must be one for RSA"));
         }
@@ -146,9 +150,8 @@ impl KeySet {
         if !jwk::is_object(text) {
             return Err(bad("the text is no JWK set"));
         }
-        let document: Document<'_> = serde_json::from_str(text).map_err(|reason| {
-            (Box::default(), error("the text is no JWK set").with_source(describe(&reason)))
-        })?;
+        let document: Document<'_> = serde_json::from_str(text)
+            .map_err(|reason| (None, error("the text is no JWK set").with_source(describe(&reason))))?;
         if document.keys.len() > MAX_KEYS {
             return Err(bad("the JWK set has more than 100 keys"));
         }
@@ -163,11 +166,11 @@ impl KeySet {
         skipped.sort_by_key(|skipped| skipped.position);
         let skipped = skipped.into_boxed_slice();
         if keys.is_empty() {
-            return Err((skipped, error("the JWK set has no key that can be used")));
+            return Err((Some(skipped), error("the JWK set has no key that can be used")));
         }
         match Self::new(keys.into_iter().map(|(_, key)| key)) {
             Ok(set) => Ok(Self { skipped, ..set }),
-            Err(error) => Err((skipped, error)),
+            Err(error) => Err((Some(skipped), error)),
         }
     }
 

@@ -97,7 +97,7 @@ pub use key::{SigningKey, VerifyingKey};
 pub use key_rotation::{KeyRotation, KeyRotationStep};
 pub use keyset::{KeySet, KeySetHandle, SkippedKey};
 #[cfg(feature = "jwks")]
-pub(crate) use keyset::{WeakKeySet, report};
+pub(crate) use keyset::{Skipped, WeakKeySet, report};
 pub use material::KeyForm;
 pub use verified::{AnyVerified, Registered, Verified};
 pub use verifier::Verifier;

@@ -14,7 +14,7 @@ pub(crate) struct Profile {
     audience: Option<Box<str>>,
     scope: Option<Box<str>>,
     values: Box<[(Box<str>, Box<str>)]>,
-    /// The names of all these, but for the registered ones.
+    /// The names of all these that are not read in any case.
     watched: Box<[Box<str>]>,
 }
 
@@ -32,23 +32,24 @@ impl Profile {
         if names().any(|name| name.is_empty()) {
             return bad("the name of a claim is empty");
         }
-        if scope.as_deref().is_some_and(|name| RegisteredName::of(name).is_some()) {
-            return bad(
-                "the scopes cannot be in a registered claim but `scope`, which is where they are looked for",
-            );
+        let is_scope = |name: &str| matches!(RegisteredName::of(name), None | Some(RegisteredName::Scope));
+        if !scope.as_deref().is_none_or(is_scope) {
+            return bad("of the registered claims, only `scope` can hold the scopes");
         }
         let others = audience.iter().chain(values.iter().map(|(name, _)| name));
         if others
             .into_iter()
             .filter_map(|name| RegisteredName::of(name))
-            .any(|name| name != RegisteredName::ClientId)
+            .any(|name| !matches!(name, RegisteredName::ClientId | RegisteredName::Sub))
         {
             return bad(
-                "of the registered claims, only `client_id` can be asked for a value or for the audience",
+                "of the registered claims, only `client_id` and `sub` can be asked for a value or for the audience",
             );
         }
-        let mut watched: Vec<Box<str>> =
-            names().filter(|name| RegisteredName::of(name).is_none()).cloned().collect();
+        let is_read = |name: &str| {
+            matches!(RegisteredName::of(name), Some(RegisteredName::ClientId | RegisteredName::Sub))
+        };
+        let mut watched: Vec<Box<str>> = names().filter(|name| !is_read(name)).cloned().collect();
         watched.sort_unstable();
         watched.dedup();
         Ok(Self { audience, scope, values, watched: watched.into() })
@@ -109,6 +110,7 @@ impl Profile {
 fn texts<'a>(set: &ClaimsSet<'a>, name: &str) -> Option<OneOrMany<'a>> {
     match RegisteredName::of(name) {
         Some(RegisteredName::ClientId) => set.registered.client_id.clone().map(OneOrMany::One),
+        Some(RegisteredName::Sub) => set.registered.sub.clone().map(OneOrMany::One),
         _ => set.watched(name).cloned(),
     }
 }
