@@ -93,7 +93,10 @@
 //! - Auth0's `permissions` are what the user may do, and `scope` what the client was granted of it. A service with clients of
 //!   others asks for both. (`scope_claim("permissions")` is for one that has none.)
 //! - Keycloak writes `sub` only with the scope `basic`. Entra writes version 2 for applications with
-//!   `requestedAccessTokenVersion` 2.
+//!   `requestedAccessTokenVersion` 2, and its `common` is the issuer of no token.
+//! - [`Registered::client_id`] reads `client_id` only: `azp` and `cid` are for the application's type.
+//!
+//! A token that is refused says why in the event `bad_token`, and [`Verifier::verify`] says it of one that is at hand.
 //!
 //! Roles are the application's: read them by its claims type, and ask for them by [`RequireLayer`].
 //!
@@ -101,12 +104,13 @@
 //! use serde::Deserialize;
 //! use tower_jwt_auth::{RequireLayer, Verified};
 //!
-//! #[derive(Deserialize)]
-//! struct Roles { roles: Vec<String> }
+//! // Both are left out for users without roles. Without a default, their tokens would be refused.
+//! #[derive(Default, Deserialize)]
+//! struct Roles { #[serde(default)] roles: Vec<String> }
 //!
 //! /// Claims of Keycloak.
 //! #[derive(Deserialize)]
-//! struct User { realm_access: Roles }
+//! struct User { #[serde(default)] realm_access: Roles }
 //!
 //! let clerks = RequireLayer::new(|user: &Verified<User>| {
 //!     user.realm_access.roles.iter().any(|role| role == "clerk")
@@ -129,7 +133,7 @@
 //! | `client` | | [`client`]: a session for outgoing requests of any tower client |
 //! | `reqwest` | | `client`, and reqwest's client as a service for it |
 //! | `jwks` | | [`remote_jwks`]: the keys of an issuer elsewhere, kept current through any tower client |
-//! | `jwks-hyper` | | `jwks`, and a client for it on hyper and rustls |
+//! | `jwks-hyper` | | `jwks`, and a client for it on hyper and rustls (whose TLS needs a C compiler, whatever signs) |
 //! | `metrics` | | counters through the crate `metrics`, see [below](#metrics) |
 //! | `test-util` | | `test_util`: for tests, an issuer of good and bad tokens, a clock to be set by hand, a store that fails on demand, the contract of session stores, and a [guide](test_util::guide) |
 //!
@@ -149,6 +153,7 @@
 //! | `tower_jwt_auth::keys` | `key_skipped` | warn | `position`, `kid`, `reason` |
 //! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason`: `missing`, `malformed_credential`, `repeated_credential`, `too_large`, for a cookie `no_origin`, `origin` or `sec_fetch_site`, or a [`TokenErrorKind`] |
 //! | | `observed` | info | `reason`, as in `rejected` |
+//! | | `bad_token` | debug | `reason`: a [`TokenErrorKind`]; `detail`: the rule that it breaks |
 //! | | `application_claims` | warn | `claims`, `detail` |
 //! | | `no_bearer_layer`, `other_claims` | warn | `asked`, `layer` |
 //! | `tower_jwt_auth::session` | `opened`, `ended`, `evicted` | info | `session`, `why` |
@@ -164,8 +169,8 @@
 //! | | `refreshed` | debug | |
 //! | | `refresh_failed` | warn, or error for an answer that is not a session service's | `error` |
 //! | | `storage_failed` | error | `error` |
-//! | `tower_jwt_auth::remote_jwks` | `keys_fetched` | info | `keys`, `skipped` |
-//! | | `keys_not_fetched` | warn | `reason`: a `FetchErrorKind`; `detail`; `cause`: what the HTTP client says, in its own words; `failures` |
+//! | `tower_jwt_auth::remote_jwks` | `keys_fetched` | info | `of`: the issuer, or the place of the keys; `keys`, `skipped` |
+//! | | `keys_not_fetched` | warn | `of`; `reason`: a `FetchErrorKind`; `detail`; `cause`: what the HTTP client says, in its own words; `failures`: one after another |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `purged` | debug | `sessions` |

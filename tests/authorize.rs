@@ -786,6 +786,7 @@ async fn refusals_are_one_event_and_passes_none() {
             bearer("x.y.z"),
             layer().observe(),
             &[
+                r#"DEBUG tower_jwt_auth::bearer bad_token reason="malformed" detail="a segment is not canonical base64url""#,
                 r#"INFO tower_jwt_auth::bearer observed reason="malformed""#,
                 r#"INFO tower_jwt_auth::authorize rejected reason="malformed""#,
             ],

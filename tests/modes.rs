@@ -260,7 +260,10 @@ async fn what_an_observing_layer_lets_pass_is_told_in_the_log() {
             "bad",
             layer().observe(),
             bearer("x.y.z"),
-            &[r#"INFO tower_jwt_auth::bearer observed reason="malformed""#],
+            &[
+                r#"DEBUG tower_jwt_auth::bearer bad_token reason="malformed" detail="a segment is not canonical base64url""#,
+                r#"INFO tower_jwt_auth::bearer observed reason="malformed""#,
+            ],
         ),
         (
             "malformed",

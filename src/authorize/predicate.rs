@@ -24,7 +24,7 @@ type Holds<C> = dyn Fn(&Verified<C>) -> bool + Send + Sync;
 /// use tower_jwt_auth::{RequireLayer, Verified};
 ///
 /// #[derive(Deserialize)]
-/// struct User { roles: Vec<String> }
+/// struct User { #[serde(default)] roles: Vec<String> }
 ///
 /// let admins = RequireLayer::new(|user: &Verified<User>| user.roles.iter().any(|role| role == "admin"));
 /// # let _ = admins;

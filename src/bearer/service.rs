@@ -99,6 +99,11 @@ impl<S, C: ReadClaims> JwtAuth<S, C> {
                         claims = std::any::type_name::<C>(), detail = error.describe(),
                         "the claims of a good token do not read as the type of the layer"
                     );
+                } else {
+                    tracing::debug!(
+                        name: "bad_token", target: "tower_jwt_auth::bearer",
+                        reason = error.kind().as_str(), detail = error.describe(), "a token is not good"
+                    );
                 }
                 Err((Rejection::of_token(&error, protocol(), responder), Some(place)))
             }

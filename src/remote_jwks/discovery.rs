@@ -25,6 +25,14 @@ pub(super) enum Origin {
     Issuer { issuer: String, form: MetadataForm },
 }
 
+impl Origin {
+    /// The issuer, or the place of the keys, as a log may show it: without a query.
+    pub(super) fn name(&self) -> &str {
+        let (Self::Keys(name) | Self::Issuer { issuer: name, .. }) = self;
+        name.split(['?', '#']).next().unwrap_or_default()
+    }
+}
+
 /// The place of the metadata; `None` if the issuer is no URL with a host.
 pub(super) fn metadata_location(issuer: &str, form: MetadataForm) -> Option<String> {
     let (scheme, authority, path) = url::split(issuer)?;
@@ -61,7 +69,10 @@ pub(super) fn keys_location(metadata: &str, issuer: &str) -> Result<String, Fetc
     if metadata.issuer == issuer {
         Ok(metadata.jwks_uri)
     } else {
-        Err(FetchError::new(FetchErrorKind::Issuer, "the metadata is that of another issuer"))
+        Err(FetchError::new(
+            FetchErrorKind::Issuer,
+            "the metadata names another issuer than the one that was asked for",
+        ))
     }
 }
 

@@ -74,7 +74,9 @@ impl Fetcher {
             None => false,
         };
         let uri = allowed.then(|| location.parse::<Uri>().ok()).flatten();
-        uri.ok_or_else(|| FetchError::new(FetchErrorKind::Location, "not an https URL"))
+        uri.ok_or_else(|| {
+            FetchError::new(FetchErrorKind::Location, "the place that is named is no https URL")
+        })
     }
 
     pub(super) async fn get(

@@ -7,7 +7,8 @@
 //! outages and broken documents. A key that is no longer in the set is gone with the fetch, and so are the remembered
 //! tokens that it signed.
 //!
-//! Only a key id that is not known makes the task ask. An issuer that has one key without an id, or that gives a new key the
+//! The first request with a new key is refused, and the next one is not, so an issuer should publish a key before it signs
+//! with it. Only a key id that is not known makes the task ask. An issuer that has one key without an id, or that gives a new key the
 //! id of another, is noticed with the age of its keys.
 //!
 //! ```
@@ -129,7 +130,9 @@ impl RemoteJwks {
         self.status.borrow().is_ready
     }
 
-    /// Waits until there are keys, however long it takes: put a `tokio::time::timeout` around it.
+    /// Waits until there are keys, however long it takes, and whatever goes wrong meanwhile: put a `tokio::time::timeout`
+    /// around it that is longer than that of [a fetch](RemoteJwksBuilder::timeout), and ask [`last_error`](Self::last_error)
+    /// afterwards.
     ///
     /// # Errors
     ///
@@ -141,7 +144,7 @@ impl RemoteJwks {
     }
 
     /// Why the last fetch failed, or that the task has ended with its runtime, so that the keys grow old; `None` when all is
-    /// well. For a health check.
+    /// well. For an alert: a service that has keys works on, and whether it does [`is_ready`](Self::is_ready) says.
     pub fn last_error(&self) -> Option<FetchError> {
         // The sender is the task's.
         if self.status.has_changed().is_err() {
@@ -232,9 +235,13 @@ impl RemoteJwksBuilder {
     ///
     /// # Errors
     ///
-    /// As [`spawn_at`](Self::spawn_at).
+    /// As [`spawn_at`](Self::spawn_at); or the issuer has a query or a fragment (RFC 8414, section 2).
     pub fn spawn_for(self, issuer: impl Into<String>) -> Result<RemoteJwks, ConfigError> {
         let (issuer, form) = (issuer.into(), self.form);
+        if issuer.contains(['?', '#']) {
+            let why = "an issuer with metadata has neither query nor fragment: give the place of its keys to `spawn_at`";
+            return Err(ConfigError::new(ConfigErrorKind::Issuer, why));
+        }
         self.check_location(&metadata_location(&issuer, form).unwrap_or_default())?;
         self.spawn(Origin::Issuer { issuer, form })
     }
@@ -243,7 +250,7 @@ impl RemoteJwksBuilder {
         self.fetcher.check(location).map(drop).map_err(|_| {
             ConfigError::new(
                 ConfigErrorKind::Issuer,
-                "keys come from an https URL without user name; `insecure_http` allows http on this machine, for tests",
+                "keys come from an https URL without user name; `insecure_http` allows http to this machine alone, for tests",
             )
         })
     }

@@ -75,14 +75,14 @@ impl Poll {
                 }
                 Err(error) => {
                     metrics::keys_fetched(error.kind().as_str());
+                    failures = failures.saturating_add(1);
                     tracing::warn!(
                         name: "keys_not_fetched", target: "tower_jwt_auth::remote_jwks",
-                        reason = error.kind().as_str(), detail = %error, cause = error.cause(), failures,
-                        "the keys of an issuer could not be fetched: those that are held are kept"
+                        of = self.origin.name(), reason = error.kind().as_str(), detail = %error, cause = error.cause(), failures,
+                        "the keys of an issuer could not be fetched: those that are held, if any, are kept"
                     );
                     // Whatever went wrong, all is asked for again.
                     known = Known::default();
-                    failures = failures.saturating_add(1);
                     let wait = self.schedule.after_failure(failures, error.retry_after(), chance);
                     self.status.send_modify(|status| status.error = Some(error));
                     wait
@@ -143,7 +143,7 @@ impl Poll {
         metrics::keys_fetched("ok");
         tracing::info!(
             name: "keys_fetched", target: "tower_jwt_auth::remote_jwks",
-            keys = set.keys().len(), skipped = set.skipped().len(), "the keys of an issuer were fetched"
+            of = self.origin.name(), keys = set.keys().len(), skipped = set.skipped().len(), "the keys of an issuer were fetched"
         );
         if let Some(keys) = self.keys.upgrade() {
             keys.store(set);

@@ -40,7 +40,8 @@ const MAX_KEYS: usize = 100;
 /// Longer texts are not read.
 const MAX_JWKS_BYTES: usize = 512 * 1024;
 
-/// An immutable set of keys: at least one, every key id once, never HMAC keys beside public keys.
+/// An immutable set of keys: at least one, every key id once, never HMAC keys beside public keys. (Only the handle of a
+/// `RemoteJwks` has one without keys, before the first fetch.)
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Box<[VerifyingKey]>,
