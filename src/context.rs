@@ -100,17 +100,25 @@ pub(crate) struct Asked<'r> {
 }
 
 impl<'r> Asked<'r> {
-    /// The token, or how the bearer layer would have refused the request. `Ok(None)` when none was sent.
-    pub(crate) fn verified_if_sent(self) -> Result<Option<&'r AnyVerified>, Rejection> {
-        let Some(context) = AuthContext::of(self.extensions) else {
+    fn context(self) -> Result<&'r AuthContext, Rejection> {
+        AuthContext::of(self.extensions).ok_or_else(|| {
             tracing::error!(
                 name: "no_bearer_layer", target: "tower_jwt_auth::authorize",
                 "a verified token is required, but no bearer layer ran: put `JwtAuthLayer` outside of this layer or handler"
             );
             let responder = Arc::new(Responder::standard());
-            return Err(self.rejection(RejectionKind::NoBearerLayer, "no_bearer_layer", &responder));
-        };
-        match &context.outcome {
+            self.rejection(RejectionKind::NoBearerLayer, "no_bearer_layer", &responder)
+        })
+    }
+
+    /// The token, if a good one was sent.
+    pub(crate) fn verified_if_good(self) -> Result<Option<&'r AnyVerified>, Rejection> {
+        self.context().map(AuthContext::verified)
+    }
+
+    /// The token, or how the bearer layer would have refused the request. `Ok(None)` when none was sent.
+    pub(crate) fn verified_if_sent(self) -> Result<Option<&'r AnyVerified>, Rejection> {
+        match &self.context()?.outcome {
             Outcome::Verified(verified) => Ok(Some(verified)),
             Outcome::Anonymous => Ok(None),
             // What a layer that observes let pass: refused here as it would have been there.

@@ -6,6 +6,7 @@
 //! - [`JwtAuthLayer`] validates the access token of each request and puts its claims into the request's extensions, and
 //!   the layers of [`authorize`] ask more of it;
 //! - [`AuthService`] logs users in, refreshes their tokens with rotation, and logs them out;
+//! - [`LiveSessionsLayer`] refuses the tokens of sessions that have ended;
 //! - [`ProtectedResourceLayer`] tells clients which authorization server to ask (RFC 9728);
 //! - [`SessionLayer`] sends the access token with outgoing requests, and its [`Session`] keeps it fresh.
 //!
@@ -65,7 +66,7 @@
 //! # What is checked
 //!
 //! The rules stand in order in the documentation of the modules that hold them: [`token`] (an access token),
-//! [`bearer`] (a request), [`authorize`] (scopes), [`service`] (login, refresh, logout), [`session`] (rotation).
+//! [`bearer`] (a request), [`live`] (its session), [`authorize`] (scopes), [`service`] (login, refresh, logout), [`session`] (rotation).
 //!
 //! # Tokens of identity providers
 //!
@@ -171,6 +172,8 @@
 //! | | `storage_failed` | error | `error` |
 //! | `tower_jwt_auth::remote_jwks` | `keys_fetched` | info | `of`: the issuer, or the place of the keys; `keys`, `skipped` |
 //! | | `keys_not_fetched` | warn | `of`; `reason`: a `FetchErrorKind`; `detail`; `cause`: what the HTTP client says, in its own words; `failures`: one after another |
+//! | `tower_jwt_auth::live` | `rejected` | info, error for a fault of the wiring | `reason`: `session_ended`, `unavailable`, `no_bearer_layer` |
+//! | | `unavailable` | error | `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `purged` | debug | `sessions` |
@@ -182,7 +185,7 @@
 //!
 //! | name | labels |
 //! |---|---|
-//! | `tower_jwt_auth_requests_rejected_total` | `layer`: `bearer` or `authorize` (layers and extractors behind it); `reason`, as in the events `rejected` |
+//! | `tower_jwt_auth_requests_rejected_total` | `layer`: `bearer`, `live`, or `authorize` (other layers and extractors behind it); `reason`, as in the events `rejected` |
 //! | `tower_jwt_auth_session_events_total` | `event`: the names of `tower_jwt_auth::session`; [`SessionEventKind`] lists them, all but `current` |
 //! | `tower_jwt_auth_sessions_ended_total` | `why`: as in the event `ended`, or `evicted`, `ended_all`, `superseded`, `reused` (the session itself, of all that it ends) |
 //! | `tower_jwt_auth_service_refused_total` | `route`, `reason`, as in the events `refused` |
@@ -206,6 +209,7 @@ mod cookie;
 mod csrf;
 mod error;
 mod extract;
+pub mod live;
 mod metrics;
 mod protected_resource;
 mod reject;
@@ -219,7 +223,6 @@ mod store;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
-#[cfg(any(feature = "client", feature = "jwks"))]
 mod timer;
 pub mod token;
 #[cfg(any(feature = "client", feature = "jwks"))]
@@ -244,6 +247,7 @@ pub use context::{AuthContext, Outcome};
 pub use cookie::{CookiePolicy, SameSite};
 pub use error::{ConfigError, ConfigErrorKind};
 pub use extract::TokenCookie;
+pub use live::{LiveSessions, LiveSessionsFuture, LiveSessionsLayer};
 pub use protected_resource::{ProtectedResource, ProtectedResourceLayer, ProtectedResourceService};
 pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 #[cfg(feature = "jwks-hyper")]
@@ -265,7 +269,9 @@ pub use session::{
     Attempt, ClientInfo, Decision, NewSession, NoSessionId, OnReuse, Presented, Record, RefreshKeys, Retry,
     RotationState, SecretDigest, SessionFacts, SessionId, SessionPolicy, SubjectDigest, Unknown, decide,
 };
-pub use store::{Creation, PurgeTask, Rotation, SessionStore, StoreError, StoreErrorKind};
+pub use store::{
+    Creation, PurgeTask, Rotation, SessionChange, SessionFeed, SessionStore, StoreError, StoreErrorKind,
+};
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 pub use store::{MokaStore, MokaStoreBuilder};

@@ -58,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "csrf", "context", "reject",
         ],
     ),
+    ("live", &["clock", "metrics", "timer", "token", "session", "store", "context", "reject"]),
     ("client", &["clock", "secret", "error", "url", "timer", "transport", "cookie", "csrf"]),
     ("remote_jwks", &["clock", "secret", "error", "url", "metrics", "timer", "transport", "token"]),
     // Floor 4: glue without decisions.

@@ -8,7 +8,9 @@ use crate::reject::{Rejection, RejectionKind};
 pub(crate) enum Refuser {
     /// The bearer layer.
     Bearer,
-    /// A layer or an extractor behind it.
+    /// The live sessions layer.
+    Live,
+    /// Another layer or an extractor behind it.
     Authorize,
 }
 
@@ -16,6 +18,7 @@ impl Refuser {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Bearer => "bearer",
+            Self::Live => "live",
             Self::Authorize => "authorize",
         }
     }
@@ -35,6 +38,8 @@ impl Rejection {
         match (refuser, self.kind()) {
             (Refuser::Bearer, RejectionKind::Missing) => event!(debug, "tower_jwt_auth::bearer"),
             (Refuser::Bearer, _) => event!(info, "tower_jwt_auth::bearer"),
+            (Refuser::Live, _) if is_fault => event!(error, "tower_jwt_auth::live"),
+            (Refuser::Live, _) => event!(info, "tower_jwt_auth::live"),
             (Refuser::Authorize, RejectionKind::Missing) => event!(debug, "tower_jwt_auth::authorize"),
             (Refuser::Authorize, _) if is_fault => event!(error, "tower_jwt_auth::authorize"),
             (Refuser::Authorize, _) => event!(info, "tower_jwt_auth::authorize"),

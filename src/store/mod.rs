@@ -8,6 +8,7 @@
 
 #[cfg(any(feature = "redis", feature = "postgres"))]
 mod facts;
+mod feed;
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 mod moka;
@@ -25,6 +26,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub(crate) use feed::Listen;
+pub use feed::{SessionChange, SessionFeed};
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 pub use moka::{MokaStore, MokaStoreBuilder};
@@ -132,6 +135,12 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Forgets sessions that expired more than a day ago. Says how many; 0 where the engine forgets by itself.
     fn purge_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// What this store tells of the sessions that it ends: one feed for all of its clones. Without one, a
+    /// [`LiveSessionsLayer`](crate::LiveSessionsLayer) learns of an end only when it asks again.
+    fn feed(&self) -> Option<&SessionFeed> {
+        None
+    }
 }
 
 /// A reference-counted store is a store: a test keeps one handle and gives the service the other.
@@ -191,6 +200,10 @@ impl<S: SessionStore> SessionStore for Arc<S> {
 
     async fn purge_expired(&self) -> Result<u64, StoreError> {
         S::purge_expired(self).await
+    }
+
+    fn feed(&self) -> Option<&SessionFeed> {
+        S::feed(self)
     }
 }
 
@@ -317,6 +330,7 @@ pub(crate) trait DynStore: Send + Sync {
         policy: &'a SessionPolicy,
         attempt: &'a Attempt,
     ) -> BoxFuture<'a, Result<u64, StoreError>>;
+    fn feed(&self) -> Option<&SessionFeed>;
 }
 
 impl<S: SessionStore> DynStore for S {
@@ -370,5 +384,9 @@ impl<S: SessionStore> DynStore for S {
         attempt: &'a Attempt,
     ) -> BoxFuture<'a, Result<u64, StoreError>> {
         Box::pin(SessionStore::revoke_subject(self, subject, except, policy, attempt))
+    }
+
+    fn feed(&self) -> Option<&SessionFeed> {
+        SessionStore::feed(self)
     }
 }

@@ -15,7 +15,7 @@ use crate::session::{
     Attempt, Decision, NewSession, OnReuse, Presented, Record, SecretDigest, SessionId, SessionPolicy,
     SubjectDigest, decide,
 };
-use crate::store::{Creation, Rotation, SessionStore, StoreError};
+use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError};
 
 /// An expired session is remembered for a day, so that its last token is `Expired` and not `Unknown`.
 const KEEP_EXPIRED: Duration = Duration::from_secs(24 * 3600);
@@ -46,6 +46,7 @@ pub struct MokaStore {
     clock: Arc<dyn Clock>,
     marks: Arc<Marks>,
     evicted: Arc<AtomicU64>,
+    feed: SessionFeed,
     is_limited: bool,
 }
 
@@ -145,14 +146,17 @@ impl MokaStoreBuilder {
     pub fn build(self) -> MokaStore {
         let evicted = Arc::new(AtomicU64::new(0));
         let (count, clock) = (Arc::clone(&evicted), Arc::clone(&self.clock));
+        let feed = SessionFeed::new();
+        let told = feed.clone();
         let mut subjects = Cache::builder()
             .expire_after(KeepFor)
             // moka's own default refuses new entries when it is full.
             .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_: Arc<SubjectDigest>, entry: Arc<Entry>, cause| {
+            .eviction_listener(move |subject: Arc<SubjectDigest>, entry: Arc<Entry>, cause| {
                 let mut state = entry.lock();
                 state.dead = true;
                 if cause == RemovalCause::Size {
+                    told.tell_revoked_subject(&subject, None);
                     let now = clock.now();
                     let live = state.sessions.iter().filter(|record| !record.is_expired(now)).count() as u64;
                     count.fetch_add(live, Ordering::Relaxed);
@@ -173,6 +177,7 @@ impl MokaStoreBuilder {
             clock: self.clock,
             marks: Arc::default(),
             evicted,
+            feed,
             is_limited,
         }
     }
@@ -450,17 +455,21 @@ impl SessionStore for MokaStore {
         let created =
             self.with_subject(&subject, true, |state, now| state.create(session, policy, now)).await;
         // With `make` there is always an entry.
-        Ok(created.unwrap_or(Creation::RevokedMeanwhile))
+        let created = created.unwrap_or(Creation::RevokedMeanwhile);
+        self.feed.tell_created(&created);
+        Ok(created)
     }
 
     async fn rotate(&self, presented: &Presented, policy: &SessionPolicy) -> Result<Rotation, StoreError> {
         let rotated = self
             .with_subject(&presented.subject, false, |state, now| state.rotate(presented, policy, now))
             .await;
-        Ok(rotated.unwrap_or_else(|| {
+        let rotated = rotated.unwrap_or_else(|| {
             let now = self.clock.now();
             Rotation { decision: decide(None, presented, policy, now), record: None, now }
-        }))
+        });
+        self.feed.tell_rotation(presented, policy, &rotated);
+        Ok(rotated)
     }
 
     async fn get(
@@ -493,7 +502,9 @@ impl SessionStore for MokaStore {
         let ended = self
             .with_subject(subject, false, |state, now| state.revoke(session_id, proof, attempt, now))
             .await;
-        Ok(ended.unwrap_or(false))
+        let ended = ended.unwrap_or(false);
+        self.feed.tell_revoked(subject, session_id, ended);
+        Ok(ended)
     }
 
     async fn revoke_subject(
@@ -509,6 +520,7 @@ impl SessionStore for MokaStore {
                 state.revoke_all(except, policy, attempt, now, || self.marks.mark(now))
             })
             .await;
+        self.feed.tell_revoked_subject(subject, except);
         Ok(ended.unwrap_or(0))
     }
 
@@ -535,5 +547,9 @@ impl SessionStore for MokaStore {
         let now = self.clock.now();
         let purged = self.subjects.iter().map(|(_, entry)| entry.lock().purge(now)).sum();
         Ok(purged)
+    }
+
+    fn feed(&self) -> Option<&SessionFeed> {
+        Some(&self.feed)
     }
 }

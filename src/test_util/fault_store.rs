@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::session::{
     Attempt, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
 };
-use crate::store::{Creation, Rotation, SessionStore, StoreError, StoreErrorKind};
+use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError, StoreErrorKind};
 
 /// What a [`SessionStore`] can be asked, one for each of its methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +59,8 @@ pub enum Fault {
     /// The operation is carried out, and the call fails all the same ([`StoreErrorKind::Timeout`]): the answer was
     /// lost.
     LoseAnswer,
+    /// The operation is carried out, and its outcome is told at [`Faults::recover`]: a slow answer.
+    HoldAnswer,
     /// Nothing is done until [`Faults::recover`]; then the operation is carried out.
     Hang,
 }
@@ -90,12 +92,20 @@ pub enum Fault {
 pub struct FaultStore<S> {
     inner: S,
     faults: Faults,
+    is_told: bool,
 }
 
 impl<S> FaultStore<S> {
     /// A store that does what `inner` does, until it is told otherwise.
     pub fn new(inner: S) -> Self {
-        Self { inner, faults: Faults::default() }
+        Self { inner, faults: Faults::default(), is_told: true }
+    }
+
+    /// A store that tells nobody of the sessions that are ended: as a node sees it where other nodes end them.
+    #[must_use]
+    pub fn without_feed(mut self) -> Self {
+        self.is_told = false;
+        self
     }
 
     /// Tells it what to do, and how often it was asked; also when the store is in the hands of a service.
@@ -128,6 +138,13 @@ impl<S> FaultStore<S> {
                 let _ = recovery.changed().await;
                 drop(hanging);
                 work.await
+            }
+            Some(Met::HoldAnswer(mut recovery)) => {
+                let outcome = work.await;
+                let hanging = Hanging::enter(&self.faults);
+                let _ = recovery.changed().await;
+                drop(hanging);
+                outcome
             }
         }
     }
@@ -176,6 +193,7 @@ struct Planned {
 enum Met {
     Fail,
     LoseAnswer,
+    HoldAnswer(watch::Receiver<()>),
     Hang(watch::Receiver<()>),
 }
 
@@ -248,6 +266,7 @@ impl Faults {
         fault.map(|fault| match fault {
             Fault::Fail => Met::Fail,
             Fault::LoseAnswer => Met::LoseAnswer,
+            Fault::HoldAnswer => Met::HoldAnswer(self.shared.recoveries.subscribe()),
             Fault::Hang => Met::Hang(self.shared.recoveries.subscribe()),
         })
     }
@@ -332,5 +351,9 @@ impl<S: SessionStore> SessionStore for FaultStore<S> {
 
     async fn purge_expired(&self) -> Result<u64, StoreError> {
         self.run(StoreOperation::PurgeExpired, self.inner.purge_expired()).await
+    }
+
+    fn feed(&self) -> Option<&SessionFeed> {
+        if self.is_told { self.inner.feed() } else { None }
     }
 }

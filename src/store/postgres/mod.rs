@@ -22,7 +22,7 @@ use crate::session::{
     SessionPolicy, SubjectDigest, decide,
 };
 use crate::store::facts::{self, Kept};
-use crate::store::{Creation, Rotation, SessionStore, StoreError, StoreErrorKind};
+use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError, StoreErrorKind};
 
 /// One try of an operation. The service tries twice, so that a client has its 503 within 5 seconds.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -105,6 +105,7 @@ struct Settings {
     prepared: bool,
     timeout: Duration,
     clock: Option<Arc<dyn Clock>>,
+    feed: SessionFeed,
 }
 
 /// Settings of a [`PostgresStore`].
@@ -318,6 +319,7 @@ impl PostgresStoreBuilder {
             prepared: self.prepared,
             timeout: self.timeout,
             clock: self.clock,
+            feed: SessionFeed::new(),
         };
         Ok(PostgresStore { pool: self.pool, settings: Arc::new(settings) })
     }
@@ -373,7 +375,7 @@ impl SessionStore for PostgresStore {
         let (idle, absolute) = (lifetime(policy.idle_lifetime()), lifetime(policy.absolute_lifetime()));
         let cap = i64::from(policy.sessions_per_subject());
         let (facts, claims) = (&facts::encode(session)?[..], &session.claims[..]);
-        on_connection!(self, |client| {
+        let creation = on_connection!(self, |client| {
             client.batch_execute("BEGIN").await?;
             let last = self.lock(client, &subject).await?;
             let now = last.now;
@@ -409,8 +411,10 @@ impl SessionStore for PostgresStore {
                     .map(|id| Ok(SessionId::from_bytes(fixed(id)?)))
                     .collect::<Result<_, Failure>>()?,
             })
-        })
-        .await
+        });
+        let creation = creation.await?;
+        self.settings.feed.tell_created(&creation);
+        Ok(creation)
     }
 
     async fn rotate(&self, presented: &Presented, policy: &SessionPolicy) -> Result<Rotation, StoreError> {
@@ -421,7 +425,7 @@ impl SessionStore for PostgresStore {
         let idle = lifetime(policy.idle_lifetime());
         let all = policy.on_reuse() == OnReuse::Subject;
         let clock = self.clock();
-        on_connection!(self, |client| {
+        let rotation = on_connection!(self, |client| {
             let due = self
                 .rows(
                     client,
@@ -464,8 +468,10 @@ impl SessionStore for PostgresStore {
             let rule: i32 = row.try_get("rule")?;
             let before = if rule == 0 { None } else { Some(record(&presented.subject, &row)?) };
             rotation(rule, time(&row, "now")?, before, presented, policy)
-        })
-        .await
+        });
+        let rotation = rotation.await?;
+        self.settings.feed.tell_rotation(presented, policy, &rotation);
+        Ok(rotation)
     }
 
     async fn get(
@@ -499,17 +505,17 @@ impl SessionStore for PostgresStore {
         proof: Option<&SecretDigest>,
         attempt: &Attempt,
     ) -> Result<bool, StoreError> {
-        let (subject, session_id) = (&subject.as_bytes()[..], &session_id.as_bytes()[..]);
+        let (key, id) = (&subject.as_bytes()[..], &session_id.as_bytes()[..]);
         let (proof, attempt) = (proof.map(|proof| &proof.as_bytes()[..]), &attempt.as_bytes()[..]);
         let clock = self.clock();
-        on_connection!(self, |client| {
+        let ended = on_connection!(self, |client| {
             let row = self
                 .row(
                     client,
                     &self.settings.statements.revoke,
                     &[
-                        (&subject, Type::BYTEA),
-                        (&session_id, Type::BYTEA),
+                        (&key, Type::BYTEA),
+                        (&id, Type::BYTEA),
                         (&proof, Type::BYTEA),
                         (&attempt, Type::BYTEA),
                         (&clock, Type::INT8),
@@ -517,8 +523,10 @@ impl SessionStore for PostgresStore {
                 )
                 .await?;
             Ok(row.try_get(0)?)
-        })
-        .await
+        });
+        let ended = ended.await?;
+        self.settings.feed.tell_revoked(subject, session_id, ended);
+        Ok(ended)
     }
 
     async fn revoke_subject(
@@ -528,11 +536,11 @@ impl SessionStore for PostgresStore {
         policy: &SessionPolicy,
         attempt: &Attempt,
     ) -> Result<u64, StoreError> {
-        let (subject, except) = (&subject.as_bytes()[..], except.map(|id| &id.as_bytes()[..]));
+        let (key, except_id) = (&subject.as_bytes()[..], except.map(|id| &id.as_bytes()[..]));
         let (attempt, memory) = (&attempt.as_bytes()[..], lifetime(policy.revocation_memory()));
         let ended = on_connection!(self, |client| {
             client.batch_execute("BEGIN").await?;
-            let last = self.lock(client, &subject).await?;
+            let last = self.lock(client, &key).await?;
             let ended = if last.is_resent(attempt) {
                 last.sessions.unwrap_or_default()
             } else {
@@ -541,8 +549,8 @@ impl SessionStore for PostgresStore {
                         client,
                         &self.settings.statements.revoke_all,
                         &[
-                            (&subject, Type::BYTEA),
-                            (&except, Type::BYTEA),
+                            (&key, Type::BYTEA),
+                            (&except_id, Type::BYTEA),
                             (&last.now, Type::INT8),
                             (&attempt, Type::BYTEA),
                             (&memory, Type::INT8),
@@ -555,6 +563,7 @@ impl SessionStore for PostgresStore {
             Ok(unsigned(ended))
         });
         let ended = ended.await?;
+        self.settings.feed.tell_revoked_subject(subject, except);
         if self.settings.clock.is_none() {
             // A login that begins now must not bear the time of the mark, or it would be refused.
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -597,6 +606,10 @@ impl SessionStore for PostgresStore {
         let purged = self.purge(&statements.purge_sessions, sessions).await?;
         self.purge(&statements.purge_subjects, subjects).await?;
         Ok(purged)
+    }
+
+    fn feed(&self) -> Option<&SessionFeed> {
+        Some(&self.settings.feed)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::session::{
     Attempt, Decision, NewSession, OnReuse, Presented, Record, SecretDigest, SessionId, SessionPolicy,
     SubjectDigest, decide,
 };
-use crate::store::{Creation, Rotation, SessionStore, StoreError, StoreErrorKind};
+use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError, StoreErrorKind};
 
 /// One try of an operation. The service tries twice, so that a client has its 503 within 5 seconds.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -72,6 +72,7 @@ struct Settings {
     replicas: Option<Replicas>,
     clock: Option<Arc<dyn Clock>>,
     checked: AtomicBool,
+    feed: SessionFeed,
 }
 
 #[derive(Clone, Copy)]
@@ -298,6 +299,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStoreBuilder<C> {
             replicas: self.replicas,
             clock: self.clock,
             checked: AtomicBool::new(false),
+            feed: SessionFeed::new(),
         };
         Ok(RedisStore { connection: self.connection, settings: Arc::new(settings) })
     }
@@ -361,13 +363,15 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         let facts = codec::facts(session)?;
         let (created, _, value, evicted): (i64, i64, Option<Vec<u8>>, Vec<Vec<u8>>) =
             self.run(&SCRIPTS.create, &self.key(&subject), &[id, &arguments, &facts]).await?;
-        match value {
-            Some(value) if created == 1 => Ok(Creation::Created {
+        let creation = match value {
+            Some(value) if created == 1 => Creation::Created {
                 record: codec::record(&subject, id, &value)?,
                 evicted: evicted.iter().map(|id| codec::session_id(id)).collect::<Result<_, _>>()?,
-            }),
-            _ => Ok(Creation::RevokedMeanwhile),
-        }
+            },
+            _ => Creation::RevokedMeanwhile,
+        };
+        self.settings.feed.tell_created(&creation);
+        Ok(creation)
     }
 
     async fn rotate(&self, presented: &Presented, policy: &SessionPolicy) -> Result<Rotation, StoreError> {
@@ -394,7 +398,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         }
         let (row, now, before) = answer;
         let before = before.map(|value| codec::record(&presented.subject, id, &value)).transpose()?;
-        rotation(row, Timestamp::from_unix_millis(now), before, presented, policy)
+        let rotation = rotation(row, Timestamp::from_unix_millis(now), before, presented, policy)?;
+        self.settings.feed.tell_rotation(presented, policy, &rotation);
+        Ok(rotation)
     }
 
     async fn get(
@@ -422,7 +428,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         let proof = proof.map_or(&b""[..], |proof| proof.as_bytes());
         let arguments = Packed::default().raw(attempt.as_bytes()).double(self.clock()).bytes();
         let arguments: [&[u8]; 3] = [session_id.as_bytes(), proof, &arguments];
-        self.run_safely(&SCRIPTS.revoke, &self.key(subject), &arguments).await
+        let ended = self.run_safely(&SCRIPTS.revoke, &self.key(subject), &arguments).await?;
+        self.settings.feed.tell_revoked(subject, session_id, ended);
+        Ok(ended)
     }
 
     async fn revoke_subject(
@@ -434,14 +442,16 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
     ) -> Result<u64, StoreError> {
         // By the clock that logins are timed by: in a cluster the subject's node may have another.
         let before = self.now().await?;
-        let except = except.map_or(&b""[..], |id| id.as_bytes());
+        let except_id = except.map_or(&b""[..], |id| id.as_bytes());
         let arguments = Packed::default()
             .raw(attempt.as_bytes())
             .double(codec::lifetime(policy.revocation_memory()))
             .double(codec::double(before))
             .double(self.clock())
             .bytes();
-        let ended = self.run_safely(&SCRIPTS.revoke_all, &self.key(subject), &[except, &arguments]).await?;
+        let ended =
+            self.run_safely(&SCRIPTS.revoke_all, &self.key(subject), &[except_id, &arguments]).await?;
+        self.settings.feed.tell_revoked_subject(subject, except);
         if self.settings.clock.is_none() {
             // A login that begins now must not bear the time of the mark, or it would be refused.
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -464,6 +474,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
     /// Does nothing: Redis forgets by itself.
     async fn purge_expired(&self) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    fn feed(&self) -> Option<&SessionFeed> {
+        Some(&self.settings.feed)
     }
 }
 

@@ -1,0 +1,103 @@
+//! [`LiveSessionsLayer`]: its settings.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use crate::clock::Clock;
+use crate::live::near::{Near, Settings};
+use crate::live::service::LiveSessions;
+use crate::store::SessionStore;
+
+/// Refuses the access tokens of sessions that have ended. Cheap to clone; clones, and the services of all of them, share what
+/// they know.
+///
+/// It stands behind a [`JwtAuthLayer`](crate::JwtAuthLayer), and beside others that ask for more. Requests without a token
+/// pass, as do tokens without a session (`sid`).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::ServiceBuilder;
+/// use tower_jwt_auth::{JwtAuthLayer, LiveSessionsLayer, MokaStore, NoClaims, SigningKey, TokenConfig};
+///
+/// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+/// # let config = TokenConfig::builder()
+/// #     .key(SigningKey::ed25519_seed(&[1; 32])?)
+/// #     .issuer("https://app.example")
+/// #     .audience("api")
+/// #     .build()?;
+/// // The store that the `AuthService` has, too.
+/// let store = MokaStore::new();
+/// let stack = ServiceBuilder::new()
+///     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
+///     .layer(LiveSessionsLayer::new(store.clone(), Duration::from_secs(10)));
+/// # let _ = stack;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct LiveSessionsLayer {
+    near: Arc<Near>,
+    issuer: Option<Arc<str>>,
+}
+
+impl LiveSessionsLayer {
+    /// Asks this store, which should be a clone of the one that the [`AuthService`](crate::AuthService) of this process has.
+    ///
+    /// What it has said of a session is good for `max_staleness`; with zero it is asked at each request. What this process
+    /// ends is refused at once by those clones of a store that have one [feed](SessionStore::feed), as those of this crate.
+    pub fn new(store: impl SessionStore, max_staleness: Duration) -> Self {
+        Self { near: Near::new(Settings::new(store, max_staleness)), issuer: None }
+    }
+
+    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.near.settings().clone();
+        change(&mut settings);
+        Self { near: Near::new(settings), ..self }
+    }
+
+    /// Lets the last answer count for so long while the store does not answer. By default such requests are refused with 503
+    /// (gRPC: 14). A session of which this process never heard is refused in any case.
+    pub fn trust_for(self, bound: Duration) -> Self {
+        self.with(|settings| settings.trust = bound)
+    }
+
+    /// How many sessions are remembered: 100,000 by default. The store is asked for others each time. One takes about 120
+    /// bytes.
+    pub fn capacity(self, sessions: usize) -> Self {
+        self.with(|settings| settings.capacity = sessions)
+    }
+
+    /// Looks only at the tokens of this issuer. Behind a verifier of [several](crate::Verifier::several), the `sid` of the
+    /// others is none of this store's.
+    pub fn for_issuer(self, issuer: impl Into<String>) -> Self {
+        Self { issuer: Some(issuer.into().into()), ..self }
+    }
+
+    /// The clock by which sessions expire; the system's by default.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.with(|settings| settings.clock = Arc::new(clock))
+    }
+}
+
+impl<S> Layer<S> for LiveSessionsLayer {
+    type Service = LiveSessions<S>;
+
+    fn layer(&self, inner: S) -> LiveSessions<S> {
+        LiveSessions::new(inner, &self.near, self.issuer.clone())
+    }
+}
+
+impl fmt::Debug for LiveSessionsLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.near.settings();
+        f.debug_struct("LiveSessionsLayer")
+            .field("max_staleness", &settings.max_staleness)
+            .field("trust", &settings.trust)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! The live sessions layer: an access token counts only as long as its session.
+//!
+//! An access token is good by itself until it expires, up to 15 minutes after its session has ended. This layer looks at the
+//! session of each token, at the cost of a look-up in memory: the store is asked once per session and `max_staleness`, by one
+//! request for all that come meanwhile.
+//!
+//! | a session that was ended | is refused |
+//! |---|---|
+//! | by this process | at once |
+//! | elsewhere | after `max_staleness` at the latest |
+//!
+//! | the store | request |
+//! |---|---|
+//! | has the session | passes |
+//! | has none, or it has expired | 401 `invalid_token`, as any bad token |
+//! | does not answer | 503 with `Retry-After` (gRPC: 14), or by the last answer, for as long as [`trust_for`] says |
+//!
+//! The store is asked when a request comes, never in `poll_ready`. One that does not answer is asked again for the same session
+//! after a second.
+//!
+//! [`trust_for`]: LiveSessionsLayer::trust_for
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_jwt_auth::{
+//!     AccessGrant, Issuer, JwtAuthLayer, LiveSessionsLayer, MokaStore, NoClaims, SessionId, SigningKey, TokenConfig,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = TokenConfig::builder()
+//!     .key(SigningKey::ed25519_seed(&[7; 32])?)
+//!     .issuer("https://app.example")
+//!     .audience("api")
+//!     .build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
+//!     .layer(LiveSessionsLayer::new(MokaStore::new(), Duration::from_secs(10)))
+//!     .service(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))));
+//!
+//! // The store has no such session.
+//! let grant = AccessGrant::new("ada").with_session(SessionId::from_bytes([1; 16]).to_string(), 0);
+//! let token = Issuer::new(&config)?.issue(&grant, &NoClaims {})?;
+//! let request = Request::get("/")
+//!     .header("authorization", format!("Bearer {}", token.expose()))
+//!     .body(Full::default())?;
+//! assert_eq!(service.oneshot(request).await?.status(), StatusCode::UNAUTHORIZED);
+//! # Ok(())
+//! # }
+//! ```
+
+mod layer;
+mod near;
+mod service;
+
+pub use layer::LiveSessionsLayer;
+pub use service::{LiveSessions, LiveSessionsFuture};

@@ -1,0 +1,119 @@
+//! [`SessionFeed`]: tells who listens that sessions have ended, as soon as a store knows.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::session::{Decision, OnReuse, Presented, SessionId, SessionPolicy, SubjectDigest};
+use crate::store::{Creation, Rotation};
+
+/// What has become of sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionChange {
+    /// One has ended.
+    Ended {
+        /// Whose it was.
+        subject: SubjectDigest,
+        /// Which.
+        session_id: SessionId,
+    },
+    /// All of a subject have ended but one.
+    AllEnded {
+        /// Whose they were.
+        subject: SubjectDigest,
+        /// The one that goes on.
+        except: Option<SessionId>,
+    },
+    /// The access tokens of one are replaced by a later one, and count no more.
+    Replaced {
+        /// Whose it is.
+        subject: SubjectDigest,
+        /// Which.
+        session_id: SessionId,
+    },
+}
+
+/// Tells the [live sessions layers](crate::LiveSessionsLayer) of this process what a store has ended. Clones are the same.
+///
+/// A store has one, gives it by [`SessionStore::feed`](crate::SessionStore::feed), and tells it of the outcome of each of its
+/// operations before this returns: the `tell_` methods know what is of interest. What other nodes have ended it tells as it
+/// hears of it, by [`send`](Self::send).
+#[derive(Clone, Default)]
+pub struct SessionFeed {
+    listeners: Arc<Mutex<Vec<Weak<dyn Listen>>>>,
+}
+
+/// Who wants to know.
+pub(crate) trait Listen: Send + Sync {
+    /// Is called within an operation of the store, so it must not wait for anything.
+    fn changed(&self, change: &SessionChange);
+}
+
+impl SessionFeed {
+    /// One that nobody listens to yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells who listens.
+    pub fn send(&self, change: &SessionChange) {
+        // Not under the lock: a listener may listen to more.
+        let listeners: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        for listener in listeners {
+            listener.changed(change);
+        }
+    }
+
+    /// What a creation has ended.
+    pub fn tell_created(&self, creation: &Creation) {
+        if let Creation::Created { record, evicted } = creation {
+            let subject = record.subject_digest();
+            for session_id in evicted {
+                self.send(&SessionChange::Ended { subject, session_id: *session_id });
+            }
+        }
+    }
+
+    /// What a rotation has ended, or replaced.
+    pub fn tell_rotation(&self, presented: &Presented, policy: &SessionPolicy, rotation: &Rotation) {
+        let (subject, session_id) = (presented.subject, presented.session_id);
+        let change = match rotation.decision {
+            Decision::Reused if policy.on_reuse() == OnReuse::Subject => {
+                SessionChange::AllEnded { subject, except: None }
+            }
+            Decision::Reused | Decision::Superseded => SessionChange::Ended { subject, session_id },
+            Decision::Reissued(state) if state.issue > 0 => SessionChange::Replaced { subject, session_id },
+            _ => return,
+        };
+        self.send(&change);
+    }
+
+    /// That one session was revoked, if there was one.
+    pub fn tell_revoked(&self, subject: &SubjectDigest, session_id: &SessionId, ended: bool) {
+        if ended {
+            self.send(&SessionChange::Ended { subject: *subject, session_id: *session_id });
+        }
+    }
+
+    /// That all sessions of a subject were revoked.
+    pub fn tell_revoked_subject(&self, subject: &SubjectDigest, except: Option<&SessionId>) {
+        self.send(&SessionChange::AllEnded { subject: *subject, except: except.copied() });
+    }
+
+    /// Tells this one, too, as long as somebody else holds it.
+    pub(crate) fn listen(&self, listener: Weak<dyn Listen>) {
+        let mut listeners = self.lock();
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(listener);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<dyn Listen>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SessionFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionFeed").field("listeners", &self.lock().len()).finish()
+    }
+}
