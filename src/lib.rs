@@ -176,6 +176,8 @@
 //! | | `unavailable` | error | `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
+//! | | `push_joined` | info | |
+//! | | `push_lost` | warn | `error` |
 //! | | `purged` | debug | `sessions` |
 //! | | `purge_failed` | warn | `error` |
 //!
@@ -269,6 +271,9 @@ pub use session::{
     Attempt, ClientInfo, Decision, NewSession, NoSessionId, OnReuse, Presented, Record, RefreshKeys, Retry,
     RotationState, SecretDigest, SessionFacts, SessionId, SessionPolicy, SubjectDigest, Unknown, decide,
 };
+#[cfg(any(feature = "redis", feature = "postgres"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "redis", feature = "postgres"))))]
+pub use store::ListenTask;
 pub use store::{
     Creation, PurgeTask, Rotation, SessionChange, SessionFeed, SessionStore, StoreError, StoreErrorKind,
 };

@@ -7,7 +7,7 @@
 //! | a session that was ended | is refused |
 //! |---|---|
 //! | by this process | at once |
-//! | elsewhere | after `max_staleness` at the latest |
+//! | elsewhere | after `max_staleness` at the latest; within moments where the store listens (`RedisStore::listen`, `PostgresStore::listen`) and the message arrives |
 //!
 //! | the store | request |
 //! |---|---|

@@ -9,6 +9,8 @@
 #[cfg(any(feature = "redis", feature = "postgres"))]
 mod facts;
 mod feed;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+mod listen;
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 mod moka;
@@ -28,6 +30,9 @@ use std::sync::Arc;
 
 pub(crate) use feed::Listen;
 pub use feed::{SessionChange, SessionFeed};
+#[cfg(any(feature = "redis", feature = "postgres"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "redis", feature = "postgres"))))]
+pub use listen::ListenTask;
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 pub use moka::{MokaStore, MokaStoreBuilder};

@@ -30,7 +30,14 @@ WITH same AS MATERIALIZED (
 SELECT
     session_id, secret_digest, generation, issue, minted_at, handed_at, used_at, last_used_at, idle_expires_at, attempt,
     created_at, absolute_expires_at, facts, claims,
-    coalesce((SELECT array_agg(session_id ORDER BY place) FROM evicted WHERE live), '{}') AS evicted
+    coalesce((SELECT array_agg(session_id ORDER BY place) FROM evicted WHERE live), '{}') AS evicted,
+    -- To other nodes.
+    (
+        SELECT count(pg_notify(
+            'tower_jwt_auth_ended', 'ended ' || encode($1, 'hex') || ' ' || encode(evicted.session_id, 'hex')
+        )::text)
+        FROM evicted
+    ) AS told
 FROM (
     SELECT * FROM made
     UNION ALL

@@ -1,6 +1,7 @@
 //! [`PostgresStore`]: sessions on PostgreSQL, for any number of nodes. Needs the feature `postgres`.
 
 mod lease;
+mod push;
 mod statements;
 
 use std::fmt;

@@ -12,4 +12,10 @@ WITH locked AS MATERIALIZED (
     FROM ends
     WHERE ends AND s.subject = $1 AND s.session_id = $2
 )
-SELECT coalesce((SELECT ends OR resent FROM ends), false) AS ended
+SELECT
+    coalesce((SELECT ends OR resent FROM ends), false) AS ended,
+    -- To other nodes.
+    (
+        SELECT pg_notify('tower_jwt_auth_ended', 'ended ' || encode($1, 'hex') || ' ' || encode($2, 'hex'))::text
+        FROM ends WHERE ends
+    ) AS told

@@ -21,4 +21,8 @@ WITH locked AS MATERIALIZED (
     FROM counted
     WHERE subject = $1
 )
-SELECT ended FROM counted
+SELECT
+    ended,
+    -- To other nodes.
+    pg_notify('tower_jwt_auth_ended', concat_ws(' ', 'all', encode($1, 'hex'), encode($2, 'hex')))::text AS told
+FROM counted

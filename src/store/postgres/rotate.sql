@@ -56,5 +56,16 @@ SELECT
     coalesce(rule, 0)::int AS rule,
     coalesce(now, $10, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now,
     session_id, secret_digest, generation, issue, minted_at, handed_at, used_at, last_used_at, idle_expires_at, attempt,
-    created_at, absolute_expires_at, facts, claims
+    created_at, absolute_expires_at, facts, claims,
+    -- To other nodes.
+    (
+        SELECT pg_notify(
+            'tower_jwt_auth_ended',
+            CASE
+                WHEN rule = 8 AND $9 THEN 'all ' || encode($1, 'hex')
+                ELSE 'ended ' || encode($1, 'hex') || ' ' || encode($2, 'hex')
+            END
+        )::text
+        FROM ruled WHERE rule IN (7, 8)
+    ) AS told
 FROM (SELECT) AS one LEFT JOIN ruled ON true

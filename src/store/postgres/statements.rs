@@ -13,6 +13,8 @@ pub(super) struct Statements {
     pub(super) sessions: String,
     pub(super) subjects: String,
     pub(super) migrations: String,
+    /// Where ends are told, by NOTIFY.
+    pub(super) channel: String,
     /// The same for all who migrate the same tables.
     pub(super) migration_lock: i64,
     pub(super) schema: String,
@@ -46,8 +48,13 @@ impl Statements {
         }
         let table = |name: &str| format!("\"{schema}\".\"{prefix}{name}\"");
         let (sessions, subjects, migrations) = (table("sessions"), table("subjects"), table("migrations"));
+        // One for each set of tables, and never too long for a name.
+        let digest = sha256(sessions.as_bytes());
+        let channel =
+            digest[..8].iter().fold("tower_jwt_auth_".to_owned(), |name, byte| format!("{name}{byte:02x}"));
         let named = |sql: &str| {
-            sql.replace("tower_jwt_auth.sessions", &sessions)
+            sql.replace("tower_jwt_auth_ended", &channel)
+                .replace("tower_jwt_auth.sessions", &sessions)
                 .replace("tower_jwt_auth.subjects", &subjects)
                 .replace("tower_jwt_auth.migrations", &migrations)
                 .replace("SCHEMA IF NOT EXISTS tower_jwt_auth", &format!("SCHEMA IF NOT EXISTS \"{schema}\""))
@@ -76,6 +83,7 @@ impl Statements {
             sessions,
             subjects,
             migrations,
+            channel,
         })
     }
 }

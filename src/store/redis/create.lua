@@ -45,6 +45,7 @@ local evicted = {}
 for i = 1, #kept - cap + 1 do
   redis.call('HDEL', KEYS[1], 's' .. kept[i].id)
   redis.call('HSET', KEYS[1], 'e' .. kept[i].id, struct.pack(ENDED, now, 0, attempt))
+  tell('ended', kept[i].id)
   if kept[i].live then evicted[#evicted + 1] = kept[i].id end
 end
 

@@ -1,6 +1,7 @@
 //! [`RedisStore`]: sessions on Redis, for any number of nodes. Needs the feature `redis`.
 
 mod codec;
+mod push;
 mod reconnecting;
 
 use std::fmt;

@@ -69,9 +69,19 @@ local function shorten(now)
   redis.call('PEXPIRE', KEYS[1], math.ceil(ttl))
 end
 
+-- Tells other nodes what has ended, which they hear on the channel PREFIX:ended. An account that may not is no failure.
+local function tell(kind, id)
+  local message = kind .. ' ' .. KEYS[1]:sub(-22)
+  if id ~= '' then
+    message = message .. ' ' .. id:gsub('.', function(byte) return string.format('%02x', byte:byte()) end)
+  end
+  redis.pcall('PUBLISH', KEYS[1]:sub(1, -23) .. 'ended', message)
+end
+
 -- Notes that a session has ended. The session is removed first: then Redis lets this pass even when its memory is full.
 local function end_session(id, now, row, attempt, session)
   redis.call('HDEL', KEYS[1], 's' .. id)
   redis.call('HSET', KEYS[1], 'e' .. id, struct.pack(ENDED, now, row, attempt) .. session)
   shorten(now)
+  tell('ended', id)
 end

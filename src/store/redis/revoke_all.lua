@@ -27,4 +27,5 @@ end
 redis.call('HSET', KEYS[1], 'm', struct.pack(MARK, before, forget, now, attempt, ended))
 keep_for(forget - now)
 shorten(now)
+tell('all', except)
 return ended

@@ -17,6 +17,7 @@ if row == 8 and all == 1 then
       redis.call('HSET', KEYS[1], 'e' .. field:sub(2), struct.pack(ENDED, now, 0, attempt))
     end
   end
+  tell('all', '')
 end
 end_session(id, now, row, attempt, session)
 return { row, now, session }

@@ -1,0 +1,324 @@
+//! The live sessions layers of two nodes that share a real server: what one ends the other refuses, by a message within
+//! moments, and without messages within the bound.
+
+#![cfg(all(
+    any(feature = "redis", feature = "postgres"),
+    any(feature = "aws-lc-rs", feature = "rust-crypto")
+))]
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/engines/mod.rs"]
+mod engines;
+#[path = "support/program.rs"]
+mod program;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use engines::proxy::Proxy;
+use http::header::AUTHORIZATION;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_jwt_auth::test_util::{
+    FaultStore, Faults, StoreOperation, TestIssuer, created, fresh_attempt, new_session, present,
+};
+use tower_jwt_auth::{
+    AccessGrant, JwtAuthLayer, ListenTask, LiveSessionsLayer, NewSession, NoClaims, Retry, SessionPolicy,
+    SessionStore, SubjectDigest,
+};
+
+/// So long that nothing is ever asked for again.
+const NEVER: Duration = Duration::from_secs(3600);
+/// How long anything may take that a test waits for.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Two nodes, and the way on which the second hears of the first.
+struct Site<S> {
+    one: S,
+    two: S,
+    push: Proxy,
+    listen: ListenTask,
+}
+
+/// A layer of the second node.
+struct Gate {
+    layer: LiveSessionsLayer,
+    faults: Faults,
+    issuer: TestIssuer,
+}
+
+impl Gate {
+    fn new<S: SessionStore + Clone>(store: &S, max_staleness: Duration) -> Self {
+        let store = FaultStore::new(store.clone());
+        let faults = store.faults();
+        Self { layer: LiveSessionsLayer::new(store, max_staleness), faults, issuer: TestIssuer::new() }
+    }
+
+    async fn status(&self, session: &NewSession) -> u16 {
+        let grant = AccessGrant::new(&session.subject).with_session(session.session_id.to_string(), 0);
+        let token = self.issuer.token_for(&grant, &NoClaims {});
+        let inner = service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        });
+        let service = JwtAuthLayer::new(self.issuer.verifier::<NoClaims>()).layer(self.layer.layer(inner));
+        let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
+        service.oneshot(request.body(Full::default()).unwrap()).await.unwrap().status().as_u16()
+    }
+
+    async fn until(&self, session: &NewSession, status: u16) {
+        let begun = Instant::now();
+        while self.status(session).await != status {
+            assert!(begun.elapsed() < LIMIT, "never {status}: {}", session.subject);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn questions(&self) -> usize {
+        self.faults.count(StoreOperation::Get)
+    }
+}
+
+async fn open<S: SessionStore>(store: &S, subject: &str, policy: &SessionPolicy) -> NewSession {
+    let session = new_session(subject, store.now().await.unwrap());
+    created(store.create(&session, policy).await.unwrap());
+    session
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < LIMIT, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn revoke<S: SessionStore>(store: &S, session: &NewSession) {
+    let subject = SubjectDigest::of(&session.subject);
+    assert!(store.revoke(&subject, &session.session_id, None, &fresh_attempt()).await.unwrap());
+}
+
+/// Each way in which a session ends.
+async fn what_one_node_ends_the_other_hears_of<S: SessionStore + Clone>(site: &Site<S>) {
+    let policy = SessionPolicy::default();
+    let strict = policy.clone().with_retry(Retry::Strict);
+    site.listen.joined().await;
+    let gate = Gate::new(&site.two, NEVER);
+    for row in ["revoked", "all", "all but one", "superseded", "reused", "evicted"] {
+        let store = &site.one;
+        let (session, other) = (open(store, row, &policy).await, open(store, row, &policy).await);
+        let digest = SubjectDigest::of(row);
+        assert_eq!((gate.status(&session).await, gate.status(&other).await), (200, 200), "{row}");
+        let mut other_lives = true;
+        match row {
+            "revoked" => revoke(store, &session).await,
+            "all" => {
+                other_lives = false;
+                store.revoke_subject(&digest, None, &policy, &fresh_attempt()).await.unwrap();
+            }
+            "all but one" => {
+                let except = Some(&other.session_id);
+                store.revoke_subject(&digest, except, &policy, &fresh_attempt()).await.unwrap();
+            }
+            "superseded" => {
+                store.rotate(&present(&session, 0), &strict).await.unwrap();
+                store.rotate(&present(&session, 0), &strict).await.unwrap();
+            }
+            "reused" => {
+                other_lives = false;
+                store.rotate(&present(&session, 0), &strict).await.unwrap();
+                store.rotate(&present(&session, 1), &strict).await.unwrap();
+                store.rotate(&present(&session, 0), &strict).await.unwrap();
+            }
+            _ => {
+                // The time of the last use is in milliseconds.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                store.rotate(&present(&other, 0), &strict).await.unwrap();
+                open(store, row, &policy.clone().with_sessions_per_subject(2)).await;
+            }
+        }
+        gate.until(&session, 401).await;
+        gate.until(&other, if other_lives { 200 } else { 401 }).await;
+    }
+    // Those of whom it was said that they ended were not asked for: two of each row at first, and again where all may have.
+    assert!(gate.questions() <= 12 + 6, "{}", gate.questions());
+}
+
+/// While messages are dropped, the bound holds; afterwards messages are heard again.
+async fn without_messages_the_bound_holds<S: SessionStore + Clone>(site: &Site<S>) {
+    let policy = SessionPolicy::default();
+    site.listen.joined().await;
+    let patient = Gate::new(&site.two, NEVER);
+    let bounded = Gate::new(&site.two, Duration::from_millis(200));
+    for way in ["stalled", "cut"] {
+        let session = open(&site.one, way, &policy).await;
+        assert_eq!((patient.status(&session).await, bounded.status(&session).await), (200, 200), "{way}");
+        if way == "stalled" {
+            site.push.stall();
+        } else {
+            site.push.refuse();
+            until("the loss is noticed", async || !site.listen.is_joined()).await;
+        }
+        revoke(&site.one, &session).await;
+        bounded.until(&session, 401).await;
+        assert_eq!(patient.status(&session).await, 200, "{way}: no message came");
+        assert!(bounded.questions() > 1);
+
+        site.push.pass();
+        site.listen.joined().await;
+        if way == "stalled" {
+            // What was held up comes after all.
+            patient.until(&session, 401).await;
+        }
+        let session = open(&site.one, way, &policy).await;
+        assert_eq!(patient.status(&session).await, 200, "{way}");
+        revoke(&site.one, &session).await;
+        patient.until(&session, 401).await;
+    }
+}
+
+/// Whatever is said there, nobody falls over, and nothing lives longer for it.
+async fn what_is_none_of_ours_is_passed_over<S: SessionStore + Clone>(site: &Site<S>, say: impl Fn(&str)) {
+    let policy = SessionPolicy::default();
+    site.listen.joined().await;
+    let gate = Gate::new(&site.two, NEVER);
+    let (session, last) = (open(&site.one, "ada", &policy).await, open(&site.one, "bob", &policy).await);
+    assert_eq!((gate.status(&session).await, gate.status(&last).await), (200, 200));
+    for message in ["", "ended", "live 00 00", "ended zz zz", "ended  ", "all x y z"] {
+        say(message);
+    }
+    revoke(&site.one, &last).await;
+    gate.until(&last, 401).await;
+    assert_eq!(gate.status(&session).await, 200);
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use super::engines::redis::Redis;
+    use super::*;
+    use tower_jwt_auth::RedisStore;
+
+    fn site(server: &Redis) -> Site<RedisStore> {
+        let push = Proxy::start(server.port());
+        let url = format!("redis://127.0.0.1:{}/", push.port());
+        let (one, two) = (RedisStore::open(&server.url()).unwrap(), RedisStore::open(&server.url()).unwrap());
+        let listen = two.listen(&url).unwrap();
+        Site { one, two, push, listen }
+    }
+
+    #[tokio::test]
+    async fn two_nodes() {
+        if !engines::has_redis() {
+            return;
+        }
+        let server = Redis::start();
+        let site = site(&server);
+        what_one_node_ends_the_other_hears_of(&site).await;
+        without_messages_the_bound_holds(&site).await;
+        let say = |message: &str| drop(server.command(&["PUBLISH", "jwt-sessions:ended", message]));
+        what_is_none_of_ours_is_passed_over(&site, say).await;
+    }
+
+    /// An account that may not publish ends sessions as well, and the bound holds.
+    #[tokio::test]
+    async fn an_account_that_may_not_publish() {
+        if !engines::has_redis() {
+            return;
+        }
+        let server = Redis::start();
+        server.command(&[
+            "ACL",
+            "SETUSER",
+            "app",
+            "on",
+            ">secret",
+            "~jwt-sessions:*",
+            "resetchannels",
+            "+@all",
+        ]);
+        let url = format!("redis://app:secret@127.0.0.1:{}/", server.port());
+        let (one, two) = (RedisStore::open(&url).unwrap(), RedisStore::open(&url).unwrap());
+        let gate = Gate::new(&two, Duration::from_millis(100));
+        let session = open(&one, "ada", &SessionPolicy::default()).await;
+        assert_eq!(gate.status(&session).await, 200);
+        revoke(&one, &session).await;
+        gate.until(&session, 401).await;
+    }
+
+    #[tokio::test]
+    async fn a_server_that_goes_away_and_comes_back() {
+        if !engines::has_redis() {
+            return;
+        }
+        let server = Redis::durable();
+        let site = site(&server);
+        site.listen.joined().await;
+        let gate = Gate::new(&site.two, Duration::from_millis(100));
+        let session = open(&site.one, "ada", &SessionPolicy::default()).await;
+        assert_eq!(gate.status(&session).await, 200);
+        server.kill();
+        gate.until(&session, 503).await;
+        server.restart();
+        gate.until(&session, 200).await;
+        site.listen.joined().await;
+        // The first operation may meet the old connection; the service tries twice, too.
+        until("the first node is back", async || site.one.now().await.is_ok()).await;
+        revoke(&site.one, &session).await;
+        gate.until(&session, 401).await;
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::engines::postgres::Postgres;
+    use super::*;
+    use tower_jwt_auth::PostgresStore;
+
+    #[tokio::test]
+    async fn two_nodes() {
+        if !engines::has_postgres() {
+            return;
+        }
+        let server = Postgres::start_fast();
+        let push = Proxy::start(server.port());
+        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", push.port());
+        let (one, two) =
+            (PostgresStore::open(&server.url()).unwrap(), PostgresStore::open(&server.url()).unwrap());
+        one.migrate().await.unwrap();
+        let listen = two.listen(&url).unwrap();
+        let site = Site { one, two, push, listen };
+        what_one_node_ends_the_other_hears_of(&site).await;
+        without_messages_the_bound_holds(&site).await;
+        let channel = server.psql("SELECT 'tower_jwt_auth_' || substr(encode(sha256('\"tower_jwt_auth\".\"sessions\"'), 'hex'), 1, 16)");
+        let say = |message: &str| drop(server.psql(&format!("NOTIFY {}, '{message}'", channel.trim())));
+        what_is_none_of_ours_is_passed_over(&site, say).await;
+    }
+
+    /// Other tables on the same server have another channel.
+    #[tokio::test]
+    async fn other_tables_are_not_heard_of() {
+        if !engines::has_postgres() {
+            return;
+        }
+        let server = Postgres::start_fast();
+        let pool = PostgresStore::open(&server.url()).unwrap().pool().clone();
+        let store = |prefix: &str| PostgresStore::builder(pool.clone()).table_prefix(prefix).build().unwrap();
+        let (ours, theirs) = (store("a_"), store("b_"));
+        ours.migrate().await.unwrap();
+        theirs.migrate().await.unwrap();
+        let listen = ours.listen(&server.url()).unwrap();
+        listen.joined().await;
+        let gate = Gate::new(&ours, NEVER);
+        let session = open(&ours, "ada", &SessionPolicy::default()).await;
+        created(theirs.create(&session, &SessionPolicy::default()).await.unwrap());
+        let last = open(&ours, "bob", &SessionPolicy::default()).await;
+        assert_eq!((gate.status(&session).await, gate.status(&last).await), (200, 200));
+        revoke(&theirs, &session).await;
+        let elsewhere = store("a_");
+        revoke(&elsewhere, &last).await;
+        gate.until(&last, 401).await;
+        assert_eq!(gate.status(&session).await, 200);
+    }
+}
