@@ -3,6 +3,7 @@
 #
 #   scripts/bench.sh layer         what the bearer layer adds to a request, by criterion, and its allocations
 #   scripts/bench.sh verify        one token: new, repeated, on two threads
+#   scripts/bench.sh live          what the live sessions layer adds, and what a session weighs in its memory
 #   scripts/bench.sh instructions  what the bearer layer adds, by the instructions that valgrind counts
 #   scripts/bench.sh peers         the layer beside other crates, and beside one written over jsonwebtoken; ROUNDS=60
 #   scripts/bench.sh allocations   the same cases by their allocations
@@ -86,6 +87,7 @@ END
 }
 
 case ${1:-} in
+  live) cargo bench --quiet --bench live ;;
   layer | verify) cargo bench --quiet --bench "$1" -- "${@:2}" ;;
   peers | allocations | scale | caches) peers "$1" ;;
   instructions | e2e | page) "$1" ;;

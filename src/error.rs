@@ -25,7 +25,7 @@ pub enum ConfigErrorKind {
     Audience,
     /// The name of a claim is empty, or stands for what another claim says.
     Claim,
-    /// A lifetime, leeway or window is out of its bounds.
+    /// A lifetime, leeway or window is out of its bounds, or `Retry::UntilUsed` lacks the reports of use that it needs.
     Lifetime,
     /// An origin is not of the form `scheme://host[:port]`, or there is none.
     Origin,

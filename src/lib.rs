@@ -172,7 +172,7 @@
 //! | | `storage_failed` | error | `error` |
 //! | `tower_jwt_auth::remote_jwks` | `keys_fetched` | info | `of`: the issuer, or the place of the keys; `keys`, `skipped` |
 //! | | `keys_not_fetched` | warn | `of`; `reason`: a `FetchErrorKind`; `detail`; `cause`: what the HTTP client says, in its own words; `failures`: one after another |
-//! | `tower_jwt_auth::live` | `rejected` | info, error for a fault of the wiring | `reason`: `session_ended`, `unavailable`, `no_bearer_layer` |
+//! | `tower_jwt_auth::live` | `rejected` | info, error for a fault of the wiring | `reason`: `session_ended`, `replaced`, `unavailable`, `no_bearer_layer` |
 //! | | `unavailable` | error | `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |

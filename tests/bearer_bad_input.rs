@@ -801,6 +801,7 @@ async fn section_4_who_and_for_whom() {
         }
         for json in [r#""1""#, "null", "-1", "1.5", "4294967296"] {
             rows.push(("gen of another type", with("gen", json), CLAIMS));
+            rows.push(("reissue of another type", with("reissue", json), CLAIMS));
         }
         run_tokens(&signer, rows).await;
     }

@@ -81,6 +81,8 @@ impl Both {
             assert_eq!(theirs.get(name), ours.map(Value::from).as_ref(), "{name}");
         }
         assert_eq!(theirs.get("gen"), registered.generation().map(Value::from).as_ref());
+        let reissue = theirs.get("reissue").map_or(Some(0), Value::as_u64);
+        assert_eq!(reissue, Some(registered.reissue().into()));
         let scope = theirs.get("scope").map_or("", |scope| scope.as_str().unwrap());
         assert!(scope.split(' ').filter(|word| !word.is_empty()).eq(registered.scopes()));
         assert_eq!(theirs.contains_key("auth_time"), registered.authenticated_at().is_some());

@@ -81,6 +81,13 @@ impl Node {
         self.token_of(&session.subject, session.session_id)
     }
 
+    /// Of a generation, and of a replacement of it.
+    fn newer(&self, session: &NewSession, generation: u32, issue: u32) -> String {
+        let grant =
+            AccessGrant::new(&session.subject).with_session(session.session_id.to_string(), generation);
+        self.issuer.token_for(&grant.with_reissue(issue), &NoClaims {})
+    }
+
     fn token_of(&self, subject: &str, session_id: SessionId) -> String {
         self.issuer
             .token_for(&AccessGrant::new(subject).with_session(session_id.to_string(), 0), &NoClaims {})
@@ -386,6 +393,135 @@ async fn tokens_that_are_of_no_session_of_this_store() {
     assert_eq!(node.status(&foreign).await, 200, "the session of another issuer");
     let node = Node::new(&store, |layer| layer.for_issuer(TestIssuer::ISSUER));
     assert_eq!(node.status(&foreign).await, 401);
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn until_used() -> SessionPolicy {
+    SessionPolicy::default().with_retry(Retry::UntilUsed { retry: SECOND * 30, hold: SECOND * 20 })
+}
+
+/// Presents a refresh token a minute after the last one, by a call of its own.
+async fn refresh(
+    store: &MokaStore,
+    clock: &ManualClock,
+    session: &NewSession,
+    generation: u32,
+) -> &'static str {
+    clock.advance(MINUTE);
+    store.rotate(&present(session, generation), &until_used()).await.unwrap().decision.as_str()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_replaced_is_refused() {
+    let clock = ManualClock::new();
+    let store = MokaStore::builder().clock(clock.clone()).build();
+    let told = Node::new(&store, |layer| layer.clock(clock.clone()));
+    let elsewhere = Node::elsewhere(&store, |layer| layer.clock(clock.clone()));
+    let session = open(&store, "ada", &until_used()).await;
+    assert_eq!(refresh(&store, &clock, &session, 0).await, "current");
+    assert_eq!(refresh(&store, &clock, &session, 0).await, "rotated");
+    let (first, withheld, given) =
+        (told.newer(&session, 0, 0), told.newer(&session, 1, 0), told.newer(&session, 1, 1));
+    for node in [&told, &elsewhere] {
+        assert_eq!((node.status(&first).await, node.status(&withheld).await), (200, 200));
+    }
+    let (events, _guard) = Events::start();
+    assert_eq!(refresh(&store, &clock, &session, 0).await, "reissued");
+    assert_eq!(told.status(&withheld).await, 401, "at once");
+    assert_eq!(told.status(&given).await, 200);
+    assert!(events.take_own().iter().any(|event| event.contains(r#"live rejected reason="replaced""#)));
+    assert_eq!(elsewhere.status(&withheld).await, 200, "not heard of yet");
+    assert_eq!(elsewhere.status(&given).await, 200);
+    assert_eq!(elsewhere.status(&withheld).await, 401, "seen by the later token");
+    tokio::time::advance(STALENESS).await;
+    for node in [&told, &elsewhere] {
+        // Of the older generation, too: whose it is, nobody knows any more.
+        assert_eq!((node.status(&first).await, node.status(&withheld).await), (401, 401));
+        assert_eq!(node.status(&given).await, 200);
+    }
+}
+
+/// As after a failover that lost writes: what the tag and the signature prove counts.
+#[tokio::test]
+async fn a_token_that_is_newer_than_the_store_knows_passes() {
+    let (store, policy) = (MokaStore::new(), SessionPolicy::default());
+    let session = open(&store, "ada", &policy).await;
+    let node = Node::new(&store, LiveSessionsLayer::report_use);
+    for _ in 0..3 {
+        assert_eq!(node.status(&node.newer(&session, 3, 2)).await, 200);
+        assert_eq!(node.status(&node.newer(&session, 0, 0)).await, 200);
+    }
+}
+
+async fn used_at(store: &MokaStore, session: &NewSession) -> Option<u32> {
+    // The report runs behind the request.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let record = store.get(&SubjectDigest::of(&session.subject), &session.session_id).await.unwrap().unwrap();
+    record.state.used_at.map(|_| record.state.generation)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_generation_is_reported_once_when_it_is_seen_in_use() {
+    for (staleness, most) in [(STALENESS, 1), (Duration::ZERO, 1)] {
+        let clock = ManualClock::new();
+        let store = MokaStore::builder().clock(clock.clone()).build();
+        let over = FaultStore::new(store.clone()).without_feed();
+        let node = Node::over(over, staleness, |layer| layer.clock(clock.clone()).report_use());
+        let marks = || node.faults.count(StoreOperation::MarkUsed);
+        let session = open(&store, "ada", &until_used()).await;
+        assert_eq!(used_at(&store, &session).await, None);
+        for generation in 0..4 {
+            node.faults.take_calls();
+            for _ in 0..20 {
+                assert_eq!(node.status(&node.newer(&session, generation, 0)).await, 200);
+                assert_eq!(used_at(&store, &session).await, Some(generation));
+            }
+            assert_eq!(marks(), most, "generation {generation}");
+            // It is used, so its predecessor is a late one, and it is rotated.
+            assert_eq!(refresh(&store, &clock, &session, generation).await, "rotated");
+            assert_eq!(used_at(&store, &session).await, None);
+            // A token of before says nothing of the new one.
+            assert_eq!(node.status(&node.newer(&session, generation, 0)).await, 200);
+            assert_eq!(used_at(&store, &session).await, None);
+        }
+        assert_eq!(refresh(&store, &clock, &session, 3).await, "reissued", "the last one was not used");
+        node.faults.take_calls();
+        tokio::time::advance(STALENESS).await;
+        assert_eq!(node.status(&node.newer(&session, 4, 0)).await, 401);
+        assert_eq!(used_at(&store, &session).await, None, "a replaced token is no use");
+        assert_eq!(node.status(&node.newer(&session, 4, 1)).await, 200);
+        assert_eq!(used_at(&store, &session).await, Some(4));
+        assert_eq!(refresh(&store, &clock, &session, 3).await, "superseded", "a thief, as it was used");
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_fails_is_made_by_the_next_request() {
+    let store = MokaStore::new();
+    let node = Node::new(&store, LiveSessionsLayer::report_use);
+    let session = open(&store, "ada", &until_used()).await;
+    let token = node.token(&session);
+    node.faults.next(2, [StoreOperation::MarkUsed], Fault::Fail);
+    for _ in 0..2 {
+        assert_eq!(node.status(&token).await, 200);
+        assert_eq!(used_at(&store, &session).await, None);
+    }
+    assert_eq!(node.faults.pending(), 0);
+    assert_eq!(node.status(&token).await, 200);
+    assert_eq!(used_at(&store, &session).await, Some(0));
+}
+
+#[tokio::test]
+async fn without_being_told_to_it_writes_nothing() {
+    let store = MokaStore::new();
+    let node = Node::new(&store, as_it_is);
+    let session = open(&store, "ada", &until_used()).await;
+    assert_eq!(node.status(&node.token(&session)).await, 200);
+    assert_eq!(used_at(&store, &session).await, None);
+    assert_eq!(node.faults.count(StoreOperation::MarkUsed), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,7 +58,13 @@ impl Gate {
     }
 
     async fn status(&self, session: &NewSession) -> u16 {
-        let grant = AccessGrant::new(&session.subject).with_session(session.session_id.to_string(), 0);
+        self.status_of(session, 0, 0).await
+    }
+
+    async fn status_of(&self, session: &NewSession, generation: u32, issue: u32) -> u16 {
+        let grant = AccessGrant::new(&session.subject)
+            .with_session(session.session_id.to_string(), generation)
+            .with_reissue(issue);
         let token = self.issuer.token_for(&grant, &NoClaims {});
         let inner = service_fn(async |_: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
@@ -146,6 +152,29 @@ async fn what_one_node_ends_the_other_hears_of<S: SessionStore + Clone>(site: &S
     assert!(gate.questions() <= 12 + 6, "{}", gate.questions());
 }
 
+/// The one whose answer was lost retries late: the token of the lost answer counts no more, wherever it is shown.
+async fn what_one_node_replaces_the_other_hears_of<S: SessionStore + Clone>(site: &Site<S>) {
+    let moment = Duration::from_millis(30);
+    let policy = SessionPolicy::default().with_retry(Retry::UntilUsed { retry: moment, hold: moment });
+    site.listen.joined().await;
+    let gate = Gate::new(&site.two, NEVER);
+    let session = open(&site.one, "late", &policy).await;
+    let refresh = async || {
+        tokio::time::sleep(moment * 2).await;
+        site.one.rotate(&present(&session, 0), &policy).await.unwrap().decision.as_str()
+    };
+    assert_eq!(refresh().await, "current");
+    assert_eq!(refresh().await, "rotated");
+    assert_eq!(gate.status_of(&session, 1, 0).await, 200);
+    assert_eq!(refresh().await, "reissued");
+    let begun = Instant::now();
+    while gate.status_of(&session, 1, 0).await != 401 {
+        assert!(begun.elapsed() < LIMIT, "never replaced");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(gate.status_of(&session, 1, 1).await, 200);
+}
+
 /// While messages are dropped, the bound holds; afterwards messages are heard again.
 async fn without_messages_the_bound_holds<S: SessionStore + Clone>(site: &Site<S>) {
     let policy = SessionPolicy::default();
@@ -216,6 +245,7 @@ mod redis {
         let server = Redis::start();
         let site = site(&server);
         what_one_node_ends_the_other_hears_of(&site).await;
+        what_one_node_replaces_the_other_hears_of(&site).await;
         without_messages_the_bound_holds(&site).await;
         let say = |message: &str| drop(server.command(&["PUBLISH", "jwt-sessions:ended", message]));
         what_is_none_of_ours_is_passed_over(&site, say).await;
@@ -290,6 +320,7 @@ mod postgres {
         let listen = two.listen(&url).unwrap();
         let site = Site { one, two, push, listen };
         what_one_node_ends_the_other_hears_of(&site).await;
+        what_one_node_replaces_the_other_hears_of(&site).await;
         without_messages_the_bound_holds(&site).await;
         let channel = server.psql("SELECT 'tower_jwt_auth_' || substr(encode(sha256('\"tower_jwt_auth\".\"sessions\"'), 'hex'), 1, 16)");
         let say = |message: &str| drop(server.psql(&format!("NOTIFY {}, '{message}'", channel.trim())));

@@ -476,7 +476,7 @@ impl Desk {
                 drop(store.revoke_subject(&subject, None, &POLICY, &fresh_attempt()).await);
             }),
             Call::MarkUsed => {
-                Box::pin(async move { store.mark_used(&subject, &session.session_id, 1).await.unwrap() })
+                Box::pin(async move { store.mark_used(&subject, &session.session_id, 1, 0).await.unwrap() })
             }
         }
     }

@@ -228,7 +228,7 @@ async fn other_operations_dropped_at_every_poll() {
         .await,
         at_every_poll(async |polls| {
             site.disconnect();
-            let ready = poll_and_drop(store.mark_used(&subject, id, 0), polls).await;
+            let ready = poll_and_drop(store.mark_used(&subject, id, 0, 0), polls).await;
             site.settle(&format!("mark_used, {polls} polls")).await;
             let used_at = store.get(&subject, id).await.unwrap().unwrap().state.used_at;
             (ready.is_some_and(|done| done.is_ok()), used_at.is_some())

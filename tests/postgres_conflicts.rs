@@ -289,7 +289,7 @@ async fn call_at_random(store: PostgresStore, seed: u64) -> Result<(), (Call, St
             Call::EndAll => store.revoke_subject(&digest, None, &policy, &fresh_attempt()).await.map(drop),
             Call::List => store.list(&digest).await.map(|records| assert!(records.len() <= 10)),
             Call::Get => store.get(&digest, &id).await.map(drop),
-            Call::MarkUsed => store.mark_used(&digest, &id, 0).await,
+            Call::MarkUsed => store.mark_used(&digest, &id, 0, 0).await,
             Call::Purge => store.purge_expired().await.map(|purged| assert_eq!(purged, 0)),
         };
         done.map_err(|error| (call, error))?;

@@ -60,7 +60,7 @@ async fn use_all(store: &PostgresStore, clock: Option<&ManualClock>) -> Result<(
     let other = new_session(other, store.now().await?);
     created(store.create(&other, &policy()).await?);
     assert_eq!(store.rotate(&present(&session, 0), &policy()).await?.decision.as_str(), "rotated");
-    store.mark_used(&digest, &session.session_id, 1).await?;
+    store.mark_used(&digest, &session.session_id, 1, 0).await?;
     assert_eq!(store.get(&digest, &session.session_id).await?.unwrap().state.generation, 1);
     assert_eq!(store.list(&digest).await?.len(), 2);
     assert!(store.revoke(&digest, &other.session_id, None, &fresh_attempt()).await?);
@@ -272,7 +272,7 @@ async fn without_tables_the_error_says_what_to_call() {
                 ("list", store.list(&subject).await.unwrap_err()),
                 ("revoke", store.revoke(&subject, id, None, &attempt).await.unwrap_err()),
                 ("all", store.revoke_subject(&subject, None, &policy(), &attempt).await.unwrap_err()),
-                ("mark", store.mark_used(&subject, id, 0).await.unwrap_err()),
+                ("mark", store.mark_used(&subject, id, 0, 0).await.unwrap_err()),
                 ("purge", store.purge_expired().await.unwrap_err()),
             ] {
                 assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{what}: {error:?}");

@@ -170,6 +170,7 @@ fn a_signed_token_is_accepted_only_by_the_rules() {
         "scope",
         "sid",
         "gen",
+        "reissue",
         "auth_time",
         "acr",
         "cnf",

@@ -157,7 +157,7 @@ async fn nothing_is_kept_for_ever() {
     let stranger = new_session("nobody", store.now().await.unwrap());
     assert_eq!(rotate(&store, &stranger, 0).await, "unknown");
     assert!(!logout(&store, &stranger).await && !is_alive(&store, &stranger).await);
-    store.mark_used(&digest("nobody"), &stranger.session_id, 0).await.unwrap();
+    store.mark_used(&digest("nobody"), &stranger.session_id, 0, 0).await.unwrap();
     check("reading", 0);
     assert_eq!(end_all(&store, "nobody").await, 0);
     check("the end of no session", 1);
@@ -165,7 +165,7 @@ async fn nothing_is_kept_for_ever() {
     let ada = login(&store, "ada", &strict()).await;
     check("a login", 2);
     assert_eq!(rotate(&store, &ada, 0).await, "rotated");
-    store.mark_used(&digest("ada"), &ada.session_id, 1).await.unwrap();
+    store.mark_used(&digest("ada"), &ada.session_id, 1, 0).await.unwrap();
     assert_eq!(rotate(&store, &ada, 3).await, "recovered");
     check("rotations", 2);
     login(&store, "ada", &strict().with_sessions_per_subject(1)).await;
@@ -207,7 +207,7 @@ async fn scripts_that_the_server_forgot() {
         flush();
         assert_eq!(rotate(&store, &session, 0).await, "rotated");
         flush();
-        store.mark_used(&digest("ada"), &session.session_id, 1).await.unwrap();
+        store.mark_used(&digest("ada"), &session.session_id, 1, 0).await.unwrap();
         flush();
         assert!(is_alive(&store, &session).await);
         flush();
@@ -340,7 +340,7 @@ async fn an_account_that_may_do_nothing_else() {
     let store = builder(&url).build().unwrap();
     let session = login(&store, "ada", &strict()).await;
     assert_eq!(rotate(&store, &session, 0).await, "rotated");
-    store.mark_used(&digest("ada"), &session.session_id, 1).await.unwrap();
+    store.mark_used(&digest("ada"), &session.session_id, 1, 0).await.unwrap();
     assert_eq!(store.list(&digest("ada")).await.unwrap().len(), 1);
     assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     assert!(logout(&store, &session).await);
@@ -461,7 +461,7 @@ async fn all_operations(
         ("rotate", kind(store.rotate(&present(session, 0), &policy).await)),
         ("create again", kind(store.create(session, &policy).await)),
         ("create", kind(store.create(&sibling, &policy).await)),
-        ("mark_used", kind(store.mark_used(&subject, id, 0).await)),
+        ("mark_used", kind(store.mark_used(&subject, id, 0, 0).await)),
         ("revoke", kind(store.revoke(&subject, id, None, &fresh_attempt()).await)),
     ]
 }

@@ -1,6 +1,6 @@
 //! The rule of rotation, searched: every interleaving of a small world is played against the real [`decide`].
 //!
-//! Time passes in ticks of a second. Two worlds are searched, each to its end:
+//! Time passes in ticks of a second. Three worlds are searched, each to its end:
 //!
 //! - *One honest browser*: a cookie jar, and two or three requests at once. A request takes up to 1 tick and an answer
 //!   up to 2, which makes T, the longest delay of both together, 3. Answers overtake each other, get lost and are asked
@@ -8,8 +8,10 @@
 //!   ever refused?
 //! - *A thief*, who copied the jar at any moment. The refreshes of thief and owner are further apart than the `retry`
 //!   window. Does each of them ever get a token rotated after the theft?
+//! - *A thief in step*, where use is looked at (until-used), and the thief chooses when to use what a refresh gave. Does
+//!   the thief ever use it without the owner being refused at the next refresh?
 //!
-//! The answer has to be "never" to both, and that is worth as much as the search is able to find: so the same searches
+//! The answer has to be "never" to all, and that is worth as much as the search is able to find: so the same searches
 //! run over altered rules and over windows that are too short, and there each must find its counterexample. One is
 //! shown as a trail of steps, and played again with whole records before it counts.
 //!
@@ -57,8 +59,11 @@ enum Step {
         says: &'static str,
         answer_lost: bool,
     },
+    /// The answer arrives, and its access token is used.
     Arrive {
         token: u8,
+        issue: u8,
+        at: i8,
         in_jar: bool,
     },
     /// The store is back at the last state that it had in this generation.
@@ -67,6 +72,14 @@ enum Step {
     },
     Theft {
         token: u8,
+    },
+    Refresh {
+        by: Party,
+        says: &'static str,
+    },
+    /// An access token is used, and accepted.
+    Use {
+        by: Party,
     },
 }
 
@@ -268,6 +281,40 @@ fn parent_stays_valid(
     }
 }
 
+/// Answers the parent of a token that nobody used, however late, and counts the window from when that token was made.
+fn unused_window_stays(
+    record: &Record,
+    presented: &Presented,
+    policy: &SessionPolicy,
+    now: Timestamp,
+) -> Decision {
+    match real(record, presented, policy, now) {
+        Decision::Reissued(state) => {
+            Decision::Reissued(RotationState { minted_at: record.state.minted_at, ..state })
+        }
+        decision => decision,
+    }
+}
+
+/// Answers the parent for as long as `retry` after the token was first used.
+fn window_from_first_use(
+    record: &Record,
+    presented: &Presented,
+    policy: &SessionPolicy,
+    now: Timestamp,
+) -> Decision {
+    let state = record.state;
+    let is_recent = |since: Timestamp| now.abs_diff(since) < policy.retry_window();
+    match real(record, presented, policy, now) {
+        Decision::Superseded if !state.used_at.is_some_and(is_recent) => Decision::Superseded,
+        Decision::Superseded | Decision::Reissued(_) => {
+            let issue = state.issue + u32::from(!is_recent(state.minted_at));
+            Decision::Reissued(RotationState { handed_at: now, issue, ..state })
+        }
+        decision => decision,
+    }
+}
+
 fn strict() -> SessionPolicy {
     SessionPolicy::default().with_retry(Retry::Strict)
 }
@@ -275,6 +322,10 @@ fn strict() -> SessionPolicy {
 /// Windows of so many ticks.
 fn within(retry: u32, hold: u32) -> SessionPolicy {
     SessionPolicy::default().with_retry(Retry::Within { retry: TICK * retry, hold: TICK * hold })
+}
+
+fn until_used(retry: u32, hold: u32) -> SessionPolicy {
+    SessionPolicy::default().with_retry(Retry::UntilUsed { retry: TICK * retry, hold: TICK * hold })
 }
 
 fn timestamp(tick: i8) -> Timestamp {
@@ -292,11 +343,13 @@ struct Kept {
     minted: i8,
     handed: i8,
     used: Option<i8>,
+    issue: u8,
 }
 
 impl Kept {
     /// A session that is older than every window.
-    const START: Self = Self { generation: 0, minted: LONG_AGO, handed: LONG_AGO, used: Some(LONG_AGO) };
+    const START: Self =
+        Self { generation: 0, minted: LONG_AGO, handed: LONG_AGO, used: Some(LONG_AGO), issue: 0 };
 
     fn of(state: &RotationState) -> Self {
         Self {
@@ -304,6 +357,7 @@ impl Kept {
             minted: tick(state.minted_at),
             handed: tick(state.handed_at),
             used: state.used_at.map(tick),
+            issue: u8::try_from(state.issue).unwrap(),
         }
     }
 
@@ -315,7 +369,7 @@ impl Kept {
                 minted_at: timestamp(self.minted),
                 handed_at: timestamp(self.handed),
                 used_at: self.used.map(timestamp),
-                issue: 0,
+                issue: u32::from(self.issue),
                 attempt: EARLIER_CALL,
                 last_used_at: START,
                 idle_expires_at: FACTS.absolute_expires_at,
@@ -323,9 +377,9 @@ impl Kept {
         }
     }
 
-    /// The access token of this generation is used.
-    fn seen_in_use(mut self, generation: u8, now: i8) -> Self {
-        if generation == self.generation && self.used.is_none() {
+    /// The access token of this generation and this issue is used.
+    fn seen_in_use(mut self, generation: u8, issue: u8, now: i8) -> Self {
+        if (generation, issue) == (self.generation, self.issue) && self.used.is_none() {
             self.used = Some(now);
         }
         self
@@ -348,7 +402,7 @@ impl Server {
         (self.rule)(record, &presented, &self.policy, timestamp(now))
     }
 
-    /// Plays the steps of a trail again, with the whole state as the rule returned it where the search keeps four
+    /// Plays the steps of a trail again, with the whole state as the rule returned it where the search keeps five
     /// fields, and returns the last decision.
     fn replay(&self, trail: &[Step]) -> Decision {
         let mut record = Kept::START.record();
@@ -369,15 +423,26 @@ impl Server {
                     let of_generation = |state: &&RotationState| state.generation == u32::from(generation);
                     record.state = *past.iter().rev().find(of_generation).unwrap();
                 }
-                // Neither of the two modes reads `used_at`, so uses are not played.
-                Step::Arrive { .. }
-                | Step::Tick
+                Step::Arrive { token, issue, at, .. } => {
+                    mark_used(&mut record.state, u32::from(token), u32::from(issue), at);
+                    past.push(record.state);
+                }
+                Step::Tick
                 | Step::Send { .. }
                 | Step::SendAgain { .. }
-                | Step::Theft { .. } => {}
+                | Step::Theft { .. }
+                | Step::Refresh { .. }
+                | Step::Use { .. } => {}
             }
         }
         last.unwrap()
+    }
+}
+
+/// As a store does.
+fn mark_used(state: &mut RotationState, generation: u32, issue: u32, at: i8) {
+    if (generation, issue) == (state.generation, state.issue) {
+        state.used_at.get_or_insert(timestamp(at));
     }
 }
 
@@ -387,7 +452,6 @@ impl Server {
 
 const LONGEST_REQUEST: i8 = 1;
 const LONGEST_ANSWER: i8 = 2;
-const GIVEN_UP_AFTER: i8 = 2;
 /// What is on its way at the horizon arrives before this.
 const AFTER_THE_HORIZON: i8 = 6;
 
@@ -400,6 +464,8 @@ struct Browser {
     horizon: i8,
     /// How many answers get lost.
     losses: u8,
+    /// How long after the decision a request is sent again whose answer was lost.
+    again_after: i8,
     /// How many generations a failover may take back: 2 is the most that [`BrowserState`] holds.
     lost_writes: usize,
     /// How much the clock of one server is ahead of the other's.
@@ -432,6 +498,8 @@ struct Message {
     due: i8,
     kind: Kind,
     token: u8,
+    /// Of the access token in an answer.
+    issue: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -479,6 +547,7 @@ impl Browser {
             at_once: 2,
             horizon: 12,
             losses: 0,
+            again_after: 2,
             lost_writes: 0,
             skew: 0,
             cookie_in_row_4: false,
@@ -515,8 +584,8 @@ impl Browser {
             let rest = BrowserState { in_flight: state.in_flight.without(place), ..state };
             match message.kind {
                 Kind::Request => self.handle(rest, message.token, steps),
-                Kind::Answer => arrive(rest, message.token, false, steps),
-                Kind::AnswerWithCookie => arrive(rest, message.token, true, steps),
+                Kind::Answer => arrive(rest, message, false, steps),
+                Kind::AnswerWithCookie => arrive(rest, message, true, steps),
             }
         }
         fail_over(state, steps);
@@ -531,7 +600,7 @@ impl Browser {
             _ => return,
         };
         for delay in 0..=LONGEST_REQUEST {
-            let request = Message { due: state.now + delay, kind: Kind::Request, token };
+            let request = Message { due: state.now + delay, kind: Kind::Request, token, issue: 0 };
             let in_flight = state.in_flight.with(request);
             steps.push((step, Some(BrowserState { in_flight, given_up: None, ..state })));
         }
@@ -553,12 +622,13 @@ impl Browser {
             let sets_cookie = decision.hands_out() || self.cookie_in_row_4;
             let kind = if sets_cookie { Kind::AnswerWithCookie } else { Kind::Answer };
             for delay in 0..=LONGEST_ANSWER {
-                let answer = Message { due: state.now + delay, kind, token: kept.generation };
+                let (due, token, issue) = (state.now + delay, kept.generation, kept.issue);
+                let answer = Message { due, kind, token, issue };
                 let in_flight = state.in_flight.with(answer);
                 steps.push((step(false), Some(BrowserState { in_flight, ..next })));
             }
             if state.losses < self.losses && state.given_up.is_none() {
-                let given_up = Some(GivenUp { due: state.now + GIVEN_UP_AFTER, token });
+                let given_up = Some(GivenUp { due: state.now + self.again_after, token });
                 let lost = BrowserState { losses: state.losses + 1, given_up, ..next };
                 steps.push((step(true), Some(lost)));
             }
@@ -594,10 +664,12 @@ fn fail_over(state: BrowserState, steps: &mut Steps<BrowserState>) {
     }
 }
 
-fn arrive(state: BrowserState, token: u8, in_jar: bool, steps: &mut Steps<BrowserState>) {
-    let kept = state.kept.seen_in_use(token, state.now);
+fn arrive(state: BrowserState, answer: Message, in_jar: bool, steps: &mut Steps<BrowserState>) {
+    let Message { token, issue, .. } = answer;
+    let kept = state.kept.seen_in_use(token, issue, state.now);
     let jar = if in_jar { token } else { state.jar };
-    steps.push((Step::Arrive { token, in_jar }, Some(BrowserState { kept, jar, ..state })));
+    let step = Step::Arrive { token, issue, at: state.now, in_jar };
+    steps.push((step, Some(BrowserState { kept, jar, ..state })));
 }
 
 #[test]
@@ -635,7 +707,7 @@ fn with_a_cookie_in_row_4_an_old_token_comes_back() {
     let in_jar: Vec<_> = trail
         .iter()
         .filter_map(|step| match step {
-            Step::Arrive { token, in_jar: true } => Some(*token),
+            Step::Arrive { token, in_jar: true, .. } => Some(*token),
             _ => None,
         })
         .collect();
@@ -695,6 +767,47 @@ fn without_row_3_a_failover_refuses_the_newest_token() {
     let browser = Browser { lost_writes: 1, ..Browser::new(without_row_3, within(8, 4)) };
     let trail = browser.counterexample("no row 3, failover");
     assert!(trail.contains(&Step::FailOver { generation: 0 }), "{trail:#?}");
+}
+
+/// Two answers lost, in a row or not, and asked for again however much later: with 7 and 12 long after the window.
+fn until_used_with_lost_answers(rule: Rule, again_after: i8) -> Browser {
+    // Whatever is asked for again twice is asked for in time.
+    let horizon = 12.max(2 * again_after - 2);
+    Browser { losses: 2, again_after, horizon, ..Browser::new(rule, until_used(8, 4)) }
+}
+
+#[test]
+fn until_used_late_retries_are_answered() {
+    for (again_after, at_least) in [(2, 90_000), (7, 55_000), (12, 200_000)] {
+        let browser = until_used_with_lost_answers(real, again_after);
+        browser.search(&format!("until used, again after {again_after}")).never(at_least);
+    }
+    // In the other mode that is too late.
+    let browser = Browser { again_after: 9, ..with_a_lost_answer(within(8, 4)) };
+    browser.counterexample("within, again after 9");
+}
+
+#[test]
+fn until_used_three_requests_at_once_are_never_refused() {
+    for (again_after, at_least) in [(2, 140_000), (9, 90_000)] {
+        let browser = Browser { losses: 1, again_after, ..Browser::new(real, until_used(8, 4)) };
+        let browser = Browser { at_once: 3, horizon: 10, ..browser };
+        browser.search(&format!("until used, 3 at once, again after {again_after}")).never(at_least);
+    }
+}
+
+#[test]
+fn until_used_a_failover_that_loses_one_write_is_survived() {
+    let browser = Browser { lost_writes: 1, ..Browser::new(real, until_used(8, 4)) };
+    browser.search("until used, failover").never(350_000);
+}
+
+/// Of two late requests one is answered and its answer used, and the other comes after that.
+#[test]
+fn until_used_without_a_new_window_a_request_at_once_is_refused() {
+    let trail =
+        until_used_with_lost_answers(unused_window_stays, 7).counterexample("until used, no new window");
+    assert!(matches!(trail.last(), Some(Step::Handle { says: "superseded", .. })), "{trail:#?}");
 }
 
 // ----------------------------------------------------------------------------------------------------
@@ -791,7 +904,7 @@ impl Robbery {
         holder.last_refresh = now;
         if let Some(kept) = decision.state().map(Kept::of) {
             // Both use what they get.
-            next.kept = kept.seen_in_use(kept.generation, now);
+            next.kept = kept.seen_in_use(kept.generation, kept.issue, now);
             holder.token = kept.generation;
             holder.rotated |= other.is_some() && kept.generation > state.kept.generation;
         } else {
@@ -817,6 +930,12 @@ fn thief_and_owner_never_both_rotate_within_the_windows() {
     Robbery::new(real, within(8, 4), 8).search("thief, within").never(50_000);
 }
 
+/// Both use what they get, and then it is the same.
+#[test]
+fn thief_and_owner_never_both_rotate_until_used() {
+    Robbery::new(real, until_used(8, 4), 8).search("thief, until used").never(50_000);
+}
+
 /// Thief and owner stay in lock-step for ever.
 #[test]
 fn where_the_parent_stays_valid_both_rotate() {
@@ -830,6 +949,316 @@ fn inside_the_retry_window_both_rotate() {
     // With 7 as with 8 the next refresh of the other comes 8 ticks later at the earliest, and the window has closed.
     Robbery::new(real, within(8, 4), 7).search("thief, 8 ticks apart").never(100_000);
     Robbery::new(real, within(8, 4), 6).counterexample("thief, 7 ticks apart");
+}
+
+// ----------------------------------------------------------------------------------------------------
+// A thief in step
+// ----------------------------------------------------------------------------------------------------
+
+/// Which access tokens are accepted, as to their issue.
+#[derive(Debug, Clone, Copy)]
+enum Accepts {
+    /// None of an older issue than the session's.
+    TheNewestIssue,
+    /// None of the newest generation and an older issue.
+    OlderGenerations,
+    All,
+}
+
+impl Accepts {
+    /// Of a token that is so many generations and issues behind.
+    fn accepts(self, generations: u8, issues: u8) -> bool {
+        match self {
+            Self::TheNewestIssue => issues == 0,
+            Self::OlderGenerations => generations > 0 || issues == 0,
+            Self::All => true,
+        }
+    }
+}
+
+/// A thief's world in which use is looked at: how it is set up. All in it is relative to the record and to now, up to
+/// where nothing changes any more, so that there is no horizon.
+struct Pursuit {
+    server: Server,
+    accepts: Accepts,
+    /// Thief and owner refresh more than this many ticks apart.
+    apart: u8,
+    /// Whether the owner uses at once what it gets, and otherwise never.
+    owner_uses: bool,
+    /// How often the owner is granted a refresh after the thief used what the thief's refresh gave: that often must
+    /// never be.
+    limit: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct PursuitState {
+    minted_ago: u8,
+    handed_ago: u8,
+    used_ago: Option<u8>,
+    owner: Follower,
+    /// From the theft on.
+    thief: Option<Follower>,
+    /// The thief has used what the thief's refresh gave, and the owner was not granted a refresh since.
+    thief_has_used: bool,
+    count: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Follower {
+    /// How many generations behind.
+    token: u8,
+    access: Option<Access>,
+    refreshed_ago: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Access {
+    generations_behind: u8,
+    issues_behind: u8,
+    /// From a refresh of the one who has it, and not copied with the jar.
+    is_own: bool,
+}
+
+impl Follower {
+    /// Who gets the newest of both.
+    fn refreshed() -> Self {
+        let access = Access { generations_behind: 0, issues_behind: 0, is_own: true };
+        Self { token: 0, access: Some(access), refreshed_ago: 0 }
+    }
+
+    /// What others get makes older. More than two behind is as two are.
+    fn behind(mut self, generations: u8, issues: u8) -> Self {
+        self.token = (self.token + generations).min(2);
+        if let Some(access) = &mut self.access {
+            access.generations_behind = (access.generations_behind + generations).min(2);
+            access.issues_behind = (access.issues_behind + issues).min(2);
+        }
+        self
+    }
+
+    fn older(self, longest: u8) -> Self {
+        Self { refreshed_ago: (self.refreshed_ago + 1).min(longest), ..self }
+    }
+}
+
+impl Pursuit {
+    /// The newest generation and the newest issue, as far as the searches tell them apart.
+    const NEWEST: u8 = 10;
+
+    fn new(rule: Rule, accepts: Accepts, limit: u8) -> Self {
+        let server = Server { rule, policy: until_used(8, 4) };
+        Self { server, accepts, apart: 8, owner_uses: true, limit }
+    }
+
+    /// Beyond every window.
+    fn longest(&self) -> u8 {
+        u8::try_from(self.server.policy.retry_window().as_secs()).unwrap().max(self.apart) + 2
+    }
+
+    fn search(&self, name: &str) -> Found<PursuitState> {
+        let longest = self.longest();
+        let start = PursuitState {
+            minted_ago: longest,
+            handed_ago: longest,
+            used_ago: Some(longest),
+            owner: Follower { token: 0, access: None, refreshed_ago: longest },
+            thief: None,
+            thief_has_used: false,
+            count: 0,
+        };
+        search(name, start, |state, steps| self.next_steps(state, steps))
+    }
+
+    /// The trail, which [`replay`](Self::replay) must find to be one, too.
+    #[track_caller]
+    fn counterexample(&self, name: &str) -> Vec<Step> {
+        let trail = self.search(name).counterexample();
+        assert_eq!(self.replay(&trail), self.limit, "{trail:#?}");
+        trail
+    }
+
+    fn next_steps(&self, state: PursuitState, steps: &mut Steps<PursuitState>) {
+        let longest = self.longest();
+        if state.thief.is_none() {
+            let access = state.owner.access.map(|access| Access { is_own: false, ..access });
+            let thief = Follower { token: state.owner.token, access, refreshed_ago: longest };
+            let next = PursuitState { thief: Some(thief), ..state };
+            steps.push((Step::Theft { token: 0 }, Some(next)));
+        }
+        for by in [Party::Owner, Party::Thief] {
+            self.refresh(state, by, steps);
+            self.use_access(state, by, steps);
+        }
+        let older = |ago: u8| (ago + 1).min(longest);
+        let next = PursuitState {
+            minted_ago: older(state.minted_ago),
+            handed_ago: older(state.handed_ago),
+            used_ago: state.used_ago.map(older),
+            owner: state.owner.older(longest),
+            thief: state.thief.map(|thief| thief.older(longest)),
+            ..state
+        };
+        steps.push((Step::Tick, Some(next)));
+    }
+
+    fn refresh(&self, state: PursuitState, by: Party, steps: &mut Steps<PursuitState>) {
+        let (me, other) = match (by, state.thief) {
+            (Party::Owner, thief) => (state.owner, thief),
+            (Party::Thief, Some(thief)) => (thief, Some(state.owner)),
+            (Party::Thief, None) => return,
+        };
+        if me.refreshed_ago == 0 || other.is_some_and(|other| other.refreshed_ago <= self.apart) {
+            return;
+        }
+        let tick = |ago: u8| -i8::try_from(ago).unwrap();
+        let kept = Kept {
+            generation: Self::NEWEST,
+            minted: tick(state.minted_ago),
+            handed: tick(state.handed_ago),
+            used: state.used_ago.map(tick),
+            issue: Self::NEWEST,
+        };
+        let decision = self.server.ask(&kept.record(), Self::NEWEST - me.token, 0);
+        // A refusal ends the session, and with it this world.
+        let Some(kept) = decision.state().map(Kept::of) else { return };
+        let ago = |tick: i8| u8::try_from(-tick).unwrap();
+        let (generations, issues) = (kept.generation - Self::NEWEST, kept.issue - Self::NEWEST);
+        let mut next = PursuitState {
+            minted_ago: ago(kept.minted),
+            handed_ago: ago(kept.handed),
+            used_ago: kept.used.map(ago),
+            owner: state.owner.behind(generations, issues),
+            thief: state.thief.map(|thief| thief.behind(generations, issues)),
+            ..state
+        };
+        match by {
+            Party::Thief => next.thief = Some(Follower::refreshed()),
+            Party::Owner => {
+                next.owner = Follower::refreshed();
+                if self.owner_uses {
+                    next.used_ago.get_or_insert(0);
+                } else {
+                    next.owner.access = None;
+                }
+                if state.thief_has_used {
+                    next.count += 1;
+                    next.thief_has_used = false;
+                    // Each of the thief's tokens counts once.
+                    if let Some(access) = next.thief.as_mut().and_then(|thief| thief.access.as_mut()) {
+                        access.is_own = false;
+                    }
+                }
+            }
+        }
+        let step = Step::Refresh { by, says: decision.as_str() };
+        steps.push((step, (next.count < self.limit).then_some(next)));
+    }
+
+    fn use_access(&self, state: PursuitState, by: Party, steps: &mut Steps<PursuitState>) {
+        let me = if by == Party::Owner { Some(state.owner) } else { state.thief };
+        let Some(access) = me.and_then(|me| me.access) else { return };
+        let (generations, issues) = (access.generations_behind, access.issues_behind);
+        if self.accepts.accepts(generations, issues) {
+            let mut next = state;
+            if (generations, issues) == (0, 0) {
+                next.used_ago.get_or_insert(0);
+            }
+            next.thief_has_used |= by == Party::Thief && access.is_own;
+            steps.push((Step::Use { by }, Some(next)));
+        }
+    }
+
+    /// Plays a trail again, with whole records, numbers that count from 0 and a time that goes on. Says how often the
+    /// owner was granted a refresh after the thief used what the thief's refresh gave.
+    fn replay(&self, trail: &[Step]) -> u8 {
+        struct Player {
+            token: u8,
+            access: Option<(u32, u32)>,
+            is_own: bool,
+            refreshed: i8,
+        }
+        let player = |token, access| Player { token, access, is_own: false, refreshed: LONG_AGO };
+        let mut record = Kept::START.record();
+        let (mut now, mut count, mut thief_has_used) = (0_i8, 0, false);
+        let (mut owner, mut thief) = (player(0, None), None);
+        for (number, step) in (1..).zip(trail) {
+            match *step {
+                Step::Tick => now += 1,
+                Step::Theft { .. } => thief = Some(player(owner.token, owner.access)),
+                Step::Refresh { by, says } => {
+                    let (me, other) = match by {
+                        Party::Owner => (&mut owner, thief.as_ref()),
+                        Party::Thief => (thief.as_mut().unwrap(), Some(&owner)),
+                    };
+                    assert!(other.is_none_or(|other| i16::from(now) - i16::from(other.refreshed) > 8));
+                    let decision = self.server.ask_by(attempt(number), &record, me.token, now);
+                    assert_eq!(decision.as_str(), says, "{step:?} in {trail:#?}");
+                    record.state = *decision.state().unwrap();
+                    let (generation, issue) = (record.state.generation, record.state.issue);
+                    let token = u8::try_from(generation).unwrap();
+                    *me = Player { token, access: Some((generation, issue)), is_own: true, refreshed: now };
+                    if by == Party::Owner {
+                        count += u8::from(thief_has_used);
+                        if let Some(thief) = thief.as_mut().filter(|_| thief_has_used) {
+                            thief.is_own = false;
+                        }
+                        thief_has_used = false;
+                        if self.owner_uses {
+                            mark_used(&mut record.state, generation, issue, now);
+                        } else {
+                            owner.access = None;
+                        }
+                    }
+                }
+                Step::Use { by } => {
+                    let me = if by == Party::Owner { &owner } else { thief.as_ref().unwrap() };
+                    let (generation, issue) = me.access.unwrap();
+                    let behind = |newest: u32, own: u32| u8::try_from(newest - own).unwrap();
+                    let generations = behind(record.state.generation, generation);
+                    assert!(self.accepts.accepts(generations, behind(record.state.issue, issue)));
+                    thief_has_used |= by == Party::Thief && me.is_own;
+                    mark_used(&mut record.state, generation, issue, now);
+                }
+                _ => panic!("{step:?} is of another world"),
+            }
+        }
+        count
+    }
+}
+
+#[test]
+fn a_thief_in_step_is_found_at_the_first_use() {
+    Pursuit::new(real, Accepts::TheNewestIssue, 1).search("thief in step").never(1_000);
+}
+
+/// The thief rotates, and uses the access token when the owner has got a replacement and rotated that: once.
+#[test]
+fn a_thief_in_step_whose_older_generations_are_accepted_is_found_at_the_second_use() {
+    let accepts = Accepts::OlderGenerations;
+    Pursuit::new(real, accepts, 1).counterexample("thief in step, older generations");
+    Pursuit::new(real, accepts, 2).search("thief in step, older generations, twice").never(1_000);
+}
+
+#[test]
+fn a_thief_in_step_goes_on_where_replaced_tokens_are_accepted() {
+    let trail = Pursuit::new(real, Accepts::All, 2).counterexample("thief in step, no issue");
+    assert!(trail.iter().any(|step| matches!(step, Step::Refresh { by: Party::Owner, says: "reissued" })));
+}
+
+/// The thief rotates, waits, and uses the access token less than the window before the owner's refresh.
+#[test]
+fn a_thief_in_step_goes_on_where_the_window_counts_from_the_first_use() {
+    let rule = window_from_first_use;
+    Pursuit::new(rule, Accepts::TheNewestIssue, 2).counterexample("thief in step, window from first use");
+}
+
+/// What is left to a thief, and documented: the owner never uses what it gets, and the thief does.
+#[test]
+fn a_thief_in_step_goes_on_beside_an_owner_who_uses_nothing() {
+    let absent = |limit| Pursuit { owner_uses: false, ..Pursuit::new(real, Accepts::TheNewestIssue, limit) };
+    for limit in [1, 2, 3] {
+        absent(limit).counterexample("thief in step, the owner uses nothing");
+    }
 }
 
 // ----------------------------------------------------------------------------------------------------
@@ -885,6 +1314,28 @@ fn the_retry_window_does_not_slide() {
         now = now.saturating_add(Duration::from_millis(100));
     }
     assert_eq!(apply(&mut record, other_call, &policy, now), Decision::Superseded);
+}
+
+#[test]
+fn until_used_an_unused_token_is_given_again_as_long_as_the_session_lives() {
+    let policy = until_used(30, 20);
+    let mut record = opened(&policy);
+    assert_eq!(apply(&mut record, present(0), &policy, START).as_str(), "current");
+    let minted_at = START.saturating_add(HOUR);
+    assert_eq!(apply(&mut record, present(0), &policy, minted_at).as_str(), "rotated");
+    let end = record.state.idle_expires_at;
+    let (mut now, mut late) = (minted_at.saturating_add(HOUR), 0);
+    while now < end {
+        let call = attempt(u8::try_from(late % 200).unwrap() + 10);
+        assert_eq!(
+            apply(&mut record, Presented { attempt: call, ..present(0) }, &policy, now).as_str(),
+            "reissued"
+        );
+        late += 1;
+        assert_eq!((record.state.issue, record.state.idle_expires_at), (late, end), "{now:?}");
+        now = now.saturating_add(HOUR);
+    }
+    assert_eq!(apply(&mut record, present(0), &policy, now), Decision::Expired);
 }
 
 #[test]
@@ -982,7 +1433,7 @@ fn extreme_numbers_and_times_do_not_panic() {
     let generations = [0, 1, 2, u32::MAX - 1, u32::MAX];
     let times =
         [i64::MIN, -1, START.as_unix_millis(), i64::MAX - 1, i64::MAX].map(Timestamp::from_unix_millis);
-    for policy in [strict(), SessionPolicy::default(), within(u32::MAX, u32::MAX)] {
+    for policy in [strict(), SessionPolicy::default(), within(u32::MAX, u32::MAX), until_used(30, 20)] {
         let mut record = opened(&policy);
         record.facts = Arc::new(SessionFacts {
             absolute_expires_at: Timestamp::from_unix_millis(i64::MAX - 1),
@@ -991,8 +1442,11 @@ fn extreme_numbers_and_times_do_not_panic() {
         for (generation, minted_at, handed_at, idle_expires_at) in combinations(&generations, &times) {
             record.state =
                 RotationState { generation, minted_at, handed_at, idle_expires_at, ..record.state };
-            for (p, now) in generations.iter().flat_map(|p| times.map(|now| (*p, now))) {
-                check_order(&record, p, &policy, now);
+            for used_at in [None, Some(minted_at)] {
+                record.state.used_at = used_at;
+                for (p, now) in generations.iter().flat_map(|p| times.map(|now| (*p, now))) {
+                    check_order(&record, p, &policy, now);
+                }
             }
         }
     }
@@ -1030,6 +1484,7 @@ fn check_order(record: &Record, p: u32, policy: &SessionPolicy, now: Timestamp) 
 
 /// By age, or because no generation is left to rotate to.
 fn must_expire(record: &Record, p: u32, policy: &SessionPolicy, now: Timestamp) -> bool {
-    let held = now.abs_diff(record.state.handed_at) < policy.hold_window();
+    let is_unused = policy.is_until_used() && record.state.used_at.is_none();
+    let held = is_unused || now.abs_diff(record.state.handed_at) < policy.hold_window();
     record.is_expired(now) || (p == u32::MAX && record.state.generation == u32::MAX && !held)
 }

@@ -7,9 +7,10 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tower_jwt_auth::{OnReuse, RefreshKeys, Retry, SessionPolicy};
+use tower_jwt_auth::{AuthService, ConfigErrorKind, OnReuse, RefreshKeys, Retry, SessionPolicy};
 
 use crate::support::service::{Answer, Fault, HOLD, NAME, Op, REFRESH_SECRET, RETRY, World, post, strict};
 use crate::support::{DAY, HOUR, SECOND};
@@ -67,6 +68,49 @@ async fn row_6_and_r4_a_lost_answer_is_repeated_byte_for_byte() {
     world.refresh(&first).await.refused(401, "invalid_grant");
     world.refresh(&lost.refresh()).await.refused(401, "invalid_grant");
     assert_eq!(world.generation("ada").await, None);
+}
+
+fn until_used() -> SessionPolicy {
+    SessionPolicy::default().with_retry(Retry::UntilUsed { retry: RETRY, hold: HOLD })
+}
+
+#[tokio::test]
+async fn until_used_a_retry_a_day_later_is_answered_by_a_replacement() {
+    let world = World::with(|builder| builder.policy(until_used()).use_is_reported());
+    let first = world.login("ada").await.refresh();
+    // The login's own token, which nobody reported in use.
+    without_cookie(world.rotate(&first).await);
+    let lost = world.refresh(&first).await;
+    assert_eq!((&lost.claims()["gen"], lost.claims().get("reissue")), (&1.into(), None));
+    for (step, issue) in [(DAY, 1), (SECOND, 1), (DAY, 2)] {
+        world.clock.advance(step);
+        let again = world.refresh(&first).await.expect(200);
+        assert_eq!(again.refresh(), lost.refresh(), "never two live ones");
+        assert_eq!((&again.claims()["gen"], &again.claims()["reissue"]), (&1.into(), &issue.into()));
+    }
+    // Now the successor is in use, and then the predecessor is what it is in the other mode.
+    assert_eq!(without_cookie(world.refresh(&lost.refresh()).await).claims()["reissue"], 2);
+    let next = world.rotate(&lost.refresh()).await;
+    assert_eq!((&next.claims()["gen"], &next.claims()["reissue"]), (&2.into(), &2.into()));
+    world.refresh(&next.refresh()).await.expect(200);
+    world.clock.advance(RETRY);
+    world.refresh(&lost.refresh()).await.refused(401, "invalid_grant");
+    assert_eq!(world.generation("ada").await, None);
+}
+
+#[tokio::test]
+async fn until_used_asks_whether_use_is_reported() {
+    let world = World::new();
+    let builder = || {
+        let (store, accounts) = (Arc::clone(&world.store), Arc::clone(&world.accounts));
+        let keys = RefreshKeys::new(REFRESH_SECRET).unwrap();
+        AuthService::builder(&world.config, keys, store, accounts).add_origin("https://app.example")
+    };
+    let error = builder().policy(until_used()).build().unwrap_err();
+    assert_eq!(error.kind(), ConfigErrorKind::Lifetime);
+    assert!(error.to_string().contains("`use_is_reported`"), "{error}");
+    assert!(builder().policy(until_used()).use_is_reported().build().is_ok());
+    assert!(builder().use_is_reported().build().is_ok(), "the other modes do not mind");
 }
 
 /// An answer to an old session may come after the login that replaced it: it leaves the cookie alone. [`Answer`] holds
@@ -168,9 +212,9 @@ async fn r11_tokens_of_other_issuers_services_and_keys() {
     let token = world.login("ada").await.refresh();
     let named = World::with(|builder| builder.name("staging"));
     let same_store = |keys: RefreshKeys, name: &str| {
-        let store = std::sync::Arc::clone(&world.store);
-        let accounts = std::sync::Arc::clone(&world.accounts);
-        tower_jwt_auth::AuthService::builder(&world.config, keys, store, accounts)
+        let store = Arc::clone(&world.store);
+        let accounts = Arc::clone(&world.accounts);
+        AuthService::builder(&world.config, keys, store, accounts)
             .add_origin("https://app.example")
             .name(name)
             .build()

@@ -210,9 +210,11 @@ impl<'a> Run<'a> {
                 except: except.map(|slot| self.slots[slot].session_id),
                 attempt: fresh_attempt(),
             },
-            Step::Use { slot, behind } => {
+            Step::Use { slot, behind, issues } => {
                 let (subject, session_id) = self.key(slot);
-                Call::MarkUsed { subject, session_id, generation: self.generation(slot, behind) }
+                let newest = self.reference.issue(subject, session_id);
+                let issue = u32::try_from(i64::from(newest) - issues).unwrap_or(0);
+                Call::MarkUsed { subject, session_id, generation: self.generation(slot, behind), issue }
             }
             Step::Again { .. } | Step::ToEdge { .. } | Step::Time { .. } | Step::Purge => Call::Purge,
         }
@@ -287,7 +289,11 @@ fn count(seen: &mut Seen, answer: &Answer, is_again: bool) {
                 _ => "refused again",
             }
         }
-        Answer::Rotation(rotation) => rotation.decision.as_str(),
+        Answer::Rotation(rotation) => match rotation.decision {
+            Decision::Current(state) if state.used_at == Some(rotation.now) => "current, first used",
+            Decision::Reissued(state) if state.issue > 0 => "reissued, replaced",
+            decision => decision.as_str(),
+        },
         Answer::Ended(true) => "logged out",
         Answer::Ended(false) => "not logged out",
         Answer::AllEnded(0) => "none ended",
@@ -341,8 +347,10 @@ fn assert_equal(stores: &Stores, cases: u32) {
         "expired",
         "recovered",
         "current",
+        "current, first used",
         "rotated",
         "reissued",
+        "reissued, replaced",
         "superseded",
         "reused",
         "an end told again",
@@ -372,17 +380,34 @@ fn redis_and_postgres_answer_as_memory_does() {
     assert_equal(&Stores::all(&redis, &postgres), 150);
 }
 
+/// Other windows, by the same rule.
+fn windows(policy: &SessionPolicy, retry: Duration, hold: Duration) -> Retry {
+    if policy.is_until_used() { Retry::UntilUsed { retry, hold } } else { Retry::Within { retry, hold } }
+}
+
 /// The search finds each of these.
 #[test]
 fn planted_faults_are_found() {
-    let faults: [(&str, Fault); 10] = [
+    const MILLI: Duration = Duration::from_millis(1);
+    let faults: [(&str, Fault); 12] = [
         ("a longer retry", |_, policy| {
-            let (retry, hold) = (policy.retry_window() + Duration::from_millis(1), policy.hold_window());
-            *policy = policy.clone().with_retry(Retry::Within { retry, hold });
+            let longer = windows(policy, policy.retry_window() + MILLI, policy.hold_window());
+            *policy = policy.clone().with_retry(longer);
         }),
         ("a longer hold", |_, policy| {
-            let (retry, hold) = (policy.retry_window(), policy.hold_window() + Duration::from_millis(1));
-            *policy = policy.clone().with_retry(Retry::Within { retry, hold });
+            let longer = windows(policy, policy.retry_window(), policy.hold_window() + MILLI);
+            *policy = policy.clone().with_retry(longer);
+        }),
+        ("use is not looked at", |_, policy| {
+            if policy.is_until_used() {
+                let (retry, hold) = (policy.retry_window(), policy.hold_window());
+                *policy = policy.clone().with_retry(Retry::Within { retry, hold });
+            }
+        }),
+        ("use of a replaced token is noted, and that of the replacement is not", |call, _| {
+            if let Call::MarkUsed { issue, .. } = call {
+                *issue = issue.saturating_sub(1);
+            }
         }),
         ("a longer life", |_, policy| {
             *policy = policy.clone().with_idle_lifetime(policy.idle_lifetime() + Duration::from_millis(1));

@@ -295,7 +295,7 @@ async fn ask(store: &impl SessionStore, operation: StoreOperation) -> Result<(),
         StoreOperation::RevokeSubject => {
             store.revoke_subject(&subject, None, &policy, &attempt).await.map(drop)
         }
-        StoreOperation::MarkUsed => store.mark_used(&subject, &id, 0).await,
+        StoreOperation::MarkUsed => store.mark_used(&subject, &id, 0, 0).await,
         StoreOperation::PurgeExpired => store.purge_expired().await.map(drop),
         other => panic!("no way to ask for {other:?}"),
     }

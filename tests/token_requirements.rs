@@ -656,7 +656,12 @@ fn claims_that_the_application_requires() {
     assert_eq!(verdict(&token(claims()), require("scope")), Err(TokenErrorKind::Claims));
     assert_eq!(verdict(&token(claims().with("scope", quoted("a"))), require("scope")), Ok(()));
     // Of two that come together, each for itself.
-    for (name, json, other) in [("auth_time", NOW.to_string(), "acr"), ("acr", quoted("a"), "auth_time")] {
+    for (name, json, other) in [
+        ("auth_time", NOW.to_string(), "acr"),
+        ("acr", quoted("a"), "auth_time"),
+        ("gen", "1".to_owned(), "reissue"),
+        ("reissue", "0".to_owned(), "gen"),
+    ] {
         let with_one = token(claims().with(name, json));
         assert_eq!(verdict(&with_one, require(name)), Ok(()), "{name}");
         assert_eq!(verdict(&with_one, require(other)), Err(TokenErrorKind::Claims), "{name} for {other}");

@@ -289,6 +289,19 @@ fn the_authentication_is_told_in_the_token() {
 }
 
 #[test]
+fn a_replaced_token_says_how_often_and_others_say_nothing() {
+    let config = config(&Signer::hs256(), &ManualClock::new());
+    for (times, claim) in [(0, None), (1, Some(json!(1))), (u32::MAX, Some(json!(u32::MAX)))] {
+        let token = issue(&config, &full_grant().with_reissue(times), &NoClaims {}).unwrap();
+        let claims = json_of(token.expose().split('.').nth(1).unwrap());
+        assert_eq!(claims.get("reissue"), claim.as_ref());
+        let verified = config.verifier::<NoClaims>().verify(token.expose()).unwrap();
+        assert_eq!(verified.registered().reissue(), times);
+        assert_eq!(verified.registered().generation(), Some(7));
+    }
+}
+
+#[test]
 fn an_authentication_that_cannot_be_told_is_refused_at_signing() {
     let config = config(&Signer::hs256(), &ManualClock::new());
     for (row, millis) in
@@ -874,7 +887,7 @@ proptest! {
     fn nothing_that_is_signed_causes_a_panic(
         header in vec(any::<u8>(), 0..60),
         payload in vec(any::<u8>(), 0..60),
-        name in prop_oneof!["[a-z_]{1,9}", Just("exp".to_owned()), Just("aud".to_owned()), Just("gen".to_owned())],
+        name in prop_oneof!["[a-z_]{1,9}", Just("exp".to_owned()), Just("aud".to_owned()), Just("gen".to_owned()), Just("reissue".to_owned())],
         value in any_json(),
     ) {
         for signer in Signer::both() {
@@ -898,15 +911,17 @@ proptest! {
         scopes in vec("[!#-\\[\\]-~]{1,12}", 0..5),
         client_id in proptest::option::of(any::<String>()),
         session in proptest::option::of((any::<String>(), any::<u32>())),
+        reissue in prop_oneof![Just(0), any::<u32>()],
         authenticated_at in proptest::option::of(0_i64..253_402_300_800_000),
         acr in proptest::option::of("[!#-\\[\\]-~]{1,255}"),
         mut own in btree_map(any::<String>(), any_json(), 0..4),
     ) {
         let registered = [
-            "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "gen", "auth_time", "acr", "cnf",
+            "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "gen", "reissue", "auth_time", "acr",
+            "cnf",
         ];
         own.retain(|name, _| !registered.contains(&name.as_str()));
-        let mut grant = AccessGrant::new(&subject).with_scopes(&scopes);
+        let mut grant = AccessGrant::new(&subject).with_scopes(&scopes).with_reissue(reissue);
         if let Some(client_id) = &client_id {
             grant = grant.with_client_id(client_id);
         }
@@ -929,6 +944,7 @@ proptest! {
             prop_assert_eq!(registered.client_id(), client_id.as_deref());
             prop_assert_eq!(registered.session_id(), session.as_ref().map(|(id, _)| &**id));
             prop_assert_eq!(registered.generation(), session.as_ref().map(|(_, generation)| *generation));
+            prop_assert_eq!(registered.reissue(), reissue);
             let whole_seconds = authenticated_at.map(|millis| Timestamp::from_unix_millis(millis - millis % 1000));
             prop_assert_eq!(registered.authenticated_at(), whole_seconds);
             prop_assert_eq!(registered.acr(), acr.as_deref());

@@ -65,6 +65,15 @@ impl LiveSessionsLayer {
         self.with(|settings| settings.trust = bound)
     }
 
+    /// Tells the store of each generation of tokens that is seen in use: one write per rotation, behind the request. This is
+    /// what [`Retry::UntilUsed`](crate::Retry::UntilUsed) goes by, and all verifiers of the tokens must do it.
+    ///
+    /// A write that fails is tried again with the next request. Until it succeeds, the refresh token before counts as one whose
+    /// successor never arrived.
+    pub fn report_use(self) -> Self {
+        self.with(|settings| settings.reports_use = true)
+    }
+
     /// How many sessions are remembered: 100,000 by default. The store is asked for others each time. One takes about 120
     /// bytes.
     pub fn capacity(self, sessions: usize) -> Self {

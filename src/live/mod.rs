@@ -13,6 +13,7 @@
 //! |---|---|
 //! | has the session | passes |
 //! | has none, or it has expired | 401 `invalid_token`, as any bad token |
+//! | has given a later token in the place of this one ([`Retry::UntilUsed`](crate::Retry::UntilUsed)) | the same |
 //! | does not answer | 503 with `Retry-After` (gRPC: 14), or by the last answer, for as long as [`trust_for`] says |
 //!
 //! The store is asked when a request comes, never in `poll_ready`. One that does not answer is asked again for the same session

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, SystemClock};
@@ -23,6 +24,8 @@ pub(super) struct Settings {
     pub(super) max_staleness: Duration,
     pub(super) trust: Duration,
     pub(super) capacity: usize,
+    /// Whether the store is told of tokens that are seen in use.
+    pub(super) reports_use: bool,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -33,6 +36,7 @@ impl Settings {
             max_staleness,
             trust: Duration::ZERO,
             capacity: 100_000,
+            reports_use: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -53,6 +57,8 @@ pub(super) struct Near {
 pub(super) struct Claimed<'t> {
     pub(super) subject: &'t str,
     pub(super) session_id: SessionId,
+    pub(super) generation: Option<u32>,
+    pub(super) issue: u32,
 }
 
 /// What is decided over a token.
@@ -60,6 +66,8 @@ pub(super) struct Claimed<'t> {
 pub(super) enum Sight {
     Live,
     Ended,
+    /// The session lives, and this token of it was replaced by a later one.
+    Replaced,
     /// It cannot be said now.
     Unavailable,
 }
@@ -70,8 +78,8 @@ type Moment = u64;
 /// What was seen of a session: as small as can be, as there may be a million.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// Of the subject's name, so that a session is nobody else's.
-    subject: u64,
+    /// Of the subject's name, so that a session is nobody else's; none where the store told of it.
+    subject: Option<u64>,
     /// The first half of the subject's digest.
     digest: u64,
     /// When the store was asked that answered.
@@ -85,11 +93,29 @@ struct Seen {
 enum State {
     /// The store was never heard of it.
     Unknown,
-    Live {
-        /// The end that is certain.
-        until: Moment,
-    },
+    Live(Newest),
     Ended,
+}
+
+/// What lives of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Newest {
+    /// The end that is certain.
+    until: Moment,
+    generation: u32,
+    issue: u32,
+    /// Whether the store knows that this generation is in use.
+    is_used: bool,
+}
+
+impl Newest {
+    /// Whether the store is to be told that this token is in use.
+    fn is_new(&self, claimed: Claimed<'_>) -> bool {
+        claimed.issue == self.issue
+            && claimed.generation.is_some_and(|generation| {
+                generation > self.generation || generation == self.generation && !self.is_used
+            })
+    }
 }
 
 impl Near {
@@ -117,25 +143,20 @@ impl Near {
     }
 
     /// What is decided by what is known; `None` if the store must be asked.
-    pub(super) fn recall(&self, claimed: Claimed<'_>) -> Option<Sight> {
+    pub(super) fn recall(self: &Arc<Self>, claimed: Claimed<'_>) -> Option<Sight> {
         if self.settings.max_staleness.is_zero() {
             return None;
         }
         let seen = self.seen.get(&claimed.session_id)?;
-        self.decide(&seen, claimed)
+        self.decide(&seen, claimed).inspect(|sight| self.note_use(*sight, &seen, claimed))
     }
 
     fn decide(&self, seen: &Seen, claimed: Claimed<'_>) -> Option<Sight> {
         let now = self.now();
         let age = Duration::from_micros(now.saturating_sub(seen.asked_at));
+        let sight = self.sight(seen, claimed, now)?;
         // Who ended all sessions of the subject since has to be asked which this one is of.
-        let is_certain = seen.state != State::Unknown && !self.endings.since(seen);
-        let sight = match seen.state {
-            State::Live { until } if now < until && seen.subject == self.subject(claimed.subject) => {
-                Sight::Live
-            }
-            _ => Sight::Ended,
-        };
+        let is_certain = sight != Sight::Unavailable && !self.endings.since(seen);
         if is_certain && age < self.settings.max_staleness {
             return Some(sight);
         }
@@ -144,22 +165,85 @@ impl Near {
         is_patient.then_some(if is_certain && age < self.settings.trust { sight } else { Sight::Unavailable })
     }
 
+    /// What was seen says of a token; `None` if it is of another subject, or the token is newer.
+    fn sight(&self, seen: &Seen, claimed: Claimed<'_>, now: Moment) -> Option<Sight> {
+        if seen.subject.is_some_and(|subject| subject != self.subject(claimed.subject)) {
+            return None;
+        }
+        Some(match seen.state {
+            State::Live(newest) if now >= newest.until => Sight::Ended,
+            State::Live(newest) if claimed.issue < newest.issue => Sight::Replaced,
+            State::Live(newest) if claimed.issue > newest.issue => return None,
+            State::Live(_) => Sight::Live,
+            State::Ended => Sight::Ended,
+            State::Unknown => Sight::Unavailable,
+        })
+    }
+
+    /// What the store's own answer to the question says of a token. One that is newer than the store knows is of a store that
+    /// lost writes.
+    fn answer(&self, seen: &Seen, claimed: Claimed<'_>) -> Sight {
+        self.sight(seen, claimed, self.now()).unwrap_or(Sight::Live)
+    }
+
+    /// Tells the store, behind the request, that a token is in use which was not seen before.
+    fn note_use(self: &Arc<Self>, sight: Sight, seen: &Seen, claimed: Claimed<'_>) {
+        let (true, Sight::Live, State::Live(newest)) = (self.settings.reports_use, sight, seen.state) else {
+            return;
+        };
+        let Some(generation) = claimed.generation.filter(|_| newest.is_new(claimed)) else { return };
+        if !self.remember_use(claimed, generation) {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (near, subject) = (Arc::clone(self), SubjectDigest::of(claimed.subject));
+        let (session_id, issue) = (claimed.session_id, claimed.issue);
+        runtime.spawn(async move {
+            let told = near.settings.store.mark_used(&subject, &session_id, generation, issue).await;
+            if let Err(error) = told {
+                report(&error);
+                // The next request tells it.
+                near.seen.remove(&session_id);
+            }
+        });
+    }
+
+    /// Whether this request is the one that tells.
+    fn remember_use(&self, claimed: Claimed<'_>, generation: u32) -> bool {
+        if self.settings.max_staleness.is_zero() {
+            return true;
+        }
+        // Only what is there, and lives: an end that was told meanwhile must stay.
+        let noted = self.seen.entry(&claimed.session_id, Some(Duration::ZERO), |_, seen| {
+            let is_new = match &mut seen.state {
+                State::Live(newest) if newest.is_new(claimed) => {
+                    (newest.generation, newest.is_used) = (generation, true);
+                    true
+                }
+                _ => false,
+            };
+            EntryAction::Retain(is_new)
+        });
+        matches!(noted, EntryResult::Retained(true))
+    }
+
     fn subject(&self, subject: &str) -> u64 {
         self.subjects.hash_one(subject)
     }
 
     /// Asks the store, once for all who want to know of the same session.
-    pub(super) async fn ask(&self, claimed: Claimed<'_>) -> Sight {
+    pub(super) async fn ask(self: &Arc<Self>, claimed: Claimed<'_>) -> Sight {
         if self.settings.max_staleness.is_zero() {
             // Each for itself: a question that began earlier may have an answer of before.
             let seen = self.look(claimed, None).await;
-            return if seen.failed_at.is_some() { Sight::Unavailable } else { self.sight(&seen) };
+            return self.told(&seen, claimed);
         }
         let came = self.now();
         loop {
             let before = self.seen.get(&claimed.session_id);
             if let Some(seen) = &before {
                 if let Some(sight) = self.decide(seen, claimed) {
+                    self.note_use(sight, seen, claimed);
                     return sight;
                 }
                 // Not one that somebody else has put there meanwhile.
@@ -178,19 +262,21 @@ impl Near {
                     let seen = self.look(claimed, before).await;
                     // What was told meanwhile may be later than the answer: then it is asked again.
                     if guard.insert(seen).is_ok() && !self.endings.since(&seen) {
-                        return self.decide(&seen, claimed).unwrap_or_else(|| self.sight(&seen));
+                        return self.told(&seen, claimed);
                     }
                 }
             }
         }
     }
 
-    fn sight(&self, seen: &Seen) -> Sight {
-        match seen.state {
-            State::Live { until } if self.now() < until => Sight::Live,
-            State::Live { .. } | State::Ended => Sight::Ended,
-            State::Unknown => Sight::Unavailable,
-        }
+    /// What is decided by what the store has just said.
+    fn told(self: &Arc<Self>, seen: &Seen, claimed: Claimed<'_>) -> Sight {
+        let sight = match seen.failed_at {
+            Some(_) => self.decide(seen, claimed).unwrap_or(Sight::Unavailable),
+            None => self.answer(seen, claimed),
+        };
+        self.note_use(sight, seen, claimed);
+        sight
     }
 
     /// What the store says, or else what was seen before.
@@ -198,7 +284,7 @@ impl Near {
         let asked_at = self.now();
         let digest = SubjectDigest::of(claimed.subject);
         let unknown = Seen {
-            subject: self.subject(claimed.subject),
+            subject: Some(self.subject(claimed.subject)),
             digest: half(&digest),
             asked_at,
             failed_at: None,
@@ -208,6 +294,9 @@ impl Near {
             Ok(found) => Seen { state: self.state(found.as_ref(), asked_at), ..unknown },
             Err(error) => {
                 report(&error);
+                // What was seen of somebody else does not help.
+                let before =
+                    before.filter(|seen| seen.subject.is_none_or(|subject| Some(subject) == unknown.subject));
                 Seen { failed_at: Some(self.now()), ..before.unwrap_or(unknown) }
             }
         }
@@ -218,7 +307,12 @@ impl Near {
         match found {
             Some(record) if !record.is_expired(now) => {
                 let left = record.expires_at().saturating_duration_since(now);
-                State::Live { until: asked_at.saturating_add(micros(left)) }
+                State::Live(Newest {
+                    until: asked_at.saturating_add(micros(left)),
+                    generation: record.state.generation,
+                    issue: record.state.issue,
+                    is_used: record.state.used_at.is_some(),
+                })
             }
             _ => State::Ended,
         }
@@ -248,7 +342,7 @@ impl Listen for Near {
             SessionChange::Ended { subject, session_id } => {
                 // Over a question that is under way, too: its answer is then not taken.
                 let ended = Seen {
-                    subject: 0,
+                    subject: None,
                     digest: half(subject),
                     asked_at: self.now(),
                     failed_at: None,

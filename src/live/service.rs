@@ -15,7 +15,7 @@ use crate::live::near::{Claimed, Near, Sight};
 use crate::metrics;
 use crate::reject::{Refuser, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 use crate::session::SessionId;
-use crate::token::AnyVerified;
+use crate::token::{AnyVerified, Registered};
 
 type Answer = Pin<Box<dyn Future<Output = Sight> + Send>>;
 
@@ -67,12 +67,17 @@ impl<S> LiveSessions<S> {
         }
         // No session of ours has such a name.
         let Ok(session_id) = sid.parse() else { return Ahead::Refuse(refusal(asked, Sight::Ended)) };
-        match self.near.recall(Claimed { subject: registered.subject(), session_id }) {
+        match self.near.recall(claimed(registered, session_id)) {
             Some(Sight::Live) => Ahead::Pass,
             Some(sight) => Ahead::Refuse(refusal(asked, sight)),
             None => Ahead::Ask(verified.clone(), session_id),
         }
     }
+}
+
+fn claimed(registered: &Registered, session_id: SessionId) -> Claimed<'_> {
+    let (generation, issue) = (registered.generation(), registered.reissue());
+    Claimed { subject: registered.subject(), session_id, generation, issue }
 }
 
 fn asked<B>(request: &Request<B>) -> Asked<'_> {
@@ -85,6 +90,7 @@ fn refusal(asked: Asked<'_>, sight: Sight) -> Rejection {
             metrics::unavailable("live");
             asked.refuse(RejectionKind::Unavailable, "unavailable")
         }
+        Sight::Replaced => asked.refuse(RejectionKind::InvalidToken, "replaced"),
         Sight::Ended | Sight::Live => asked.refuse(RejectionKind::InvalidToken, "session_ended"),
     }
 }
@@ -117,9 +123,8 @@ where
                 // The one that was polled ready goes along; the clone is polled before it is called.
                 let inner = mem::replace(&mut self.inner, clone);
                 let near = Arc::clone(&self.near);
-                let answer = Box::pin(async move {
-                    near.ask(Claimed { subject: verified.registered().subject(), session_id }).await
-                });
+                let answer =
+                    Box::pin(async move { near.ask(claimed(verified.registered(), session_id)).await });
                 State::Asking { answer, waiting: Some(Waiting { request, inner }) }
             }
         };

@@ -73,9 +73,8 @@ impl Core {
         let token = RefreshToken::first(&identity.subject).map_err(no_randomness)?;
         let attempt = Attempt::random().map_err(no_randomness)?;
         let now = self.issuer.now();
-        let grant =
-            Access::of(&identity, identity.authenticated_at.unwrap_or(now)).grant(token.session_id, u32::MAX);
-        self.try_to_sign(&grant, &identity.claims)?;
+        let access = Access::of(&identity, identity.authenticated_at.unwrap_or(now));
+        self.try_to_sign(&access.longest(token.session_id), &identity.claims)?;
         self.finish(move |core| async move {
             let now = twice(|| core.store.now()).await?;
             let session = NewSession {
@@ -176,7 +175,7 @@ impl Core {
         let info = SessionInfo::new(record);
         match self.authenticator.renew(&info, info.claims()).await {
             Ok(claims) => {
-                self.try_to_sign(&Access::from(&*facts).grant(facts.session_id, u32::MAX), &claims)?;
+                self.try_to_sign(&Access::from(&*facts).longest(facts.session_id), &claims)?;
                 Ok(Some(claims))
             }
             Err(ErasedError::Authn(AuthnError::Refused)) => {
@@ -243,7 +242,7 @@ impl Core {
             return Err(SessionError::refused());
         }
         let grant = Access::from(facts)
-            .grant(facts.session_id, token.generation)
+            .grant(facts.session_id, token.generation, record.state.issue)
             .with_not_after(facts.absolute_expires_at);
         Ok(Grant {
             access: self.issuer.issue_json(&grant, &user)?,
@@ -254,8 +253,8 @@ impl Core {
         })
     }
 
-    /// Signs in vain: what cannot be signed must not become a session, and must not rotate one. The grant is to have
-    /// the longest generation there is.
+    /// Signs in vain: what cannot be signed must not become a session, and must not rotate one. The grant is to be
+    /// [`Access::longest`].
     fn try_to_sign(&self, grant: &AccessGrant, claims: &ClaimsJson) -> Result<(), SessionError> {
         self.issuer.issue_json(grant, claims)?;
         Ok(())
@@ -418,10 +417,16 @@ impl<'a> Access<'a> {
         }
     }
 
-    fn grant(&self, session_id: SessionId, generation: u32) -> AccessGrant {
+    /// With the longest numbers that the session can come to.
+    fn longest(&self, session_id: SessionId) -> AccessGrant {
+        self.grant(session_id, u32::MAX, u32::MAX)
+    }
+
+    fn grant(&self, session_id: SessionId, generation: u32, issue: u32) -> AccessGrant {
         let mut grant = AccessGrant::new(self.subject)
             .with_scopes(self.scopes)
             .with_session(session_id.to_string(), generation)
+            .with_reissue(issue)
             // A store's clock may stand before 1970, which no claim can name.
             .with_authenticated_at(self.authenticated_at.max(Timestamp::from_unix_seconds(0)));
         if let Some(client_id) = self.client_id {

@@ -152,6 +152,7 @@ impl<C: Claims> AuthService<C> {
             realm: None,
             origins: Vec::new(),
             trust_same_site: false,
+            use_is_reported: false,
             hook: Hook::default(),
             claims: PhantomData,
         }
@@ -196,6 +197,7 @@ pub struct AuthServiceBuilder<C> {
     realm: Option<String>,
     origins: Vec<Result<String, ConfigError>>,
     trust_same_site: bool,
+    use_is_reported: bool,
     hook: Hook,
     claims: PhantomData<fn(C) -> C>,
 }
@@ -230,6 +232,14 @@ impl<C: Claims> AuthServiceBuilder<C> {
     /// Replaces lifetimes, windows and what happens on reuse.
     pub fn policy(mut self, policy: SessionPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Says that every verifier of these access tokens, in whatever program, reports their use to the same store, by a
+    /// `LiveSessionsLayer` with `report_use()`. [`Retry::UntilUsed`](crate::Retry::UntilUsed) needs it: where use is
+    /// not seen, a successor stays unused, and a thief of its predecessor is answered for ever.
+    pub fn use_is_reported(mut self) -> Self {
+        self.use_is_reported = true;
         self
     }
 
@@ -269,7 +279,8 @@ impl<C: Claims> AuthServiceBuilder<C> {
     /// # Errors
     ///
     /// A configuration that only verifies; no origin where there are cookies, or a malformed one; a mount point, cookie, policy or realm out
-    /// of the bounds that their methods name.
+    /// of the bounds that their methods name; [`Retry::UntilUsed`](crate::Retry::UntilUsed) without
+    /// [`use_is_reported`](Self::use_is_reported).
     pub fn build(self) -> Result<AuthService<C>, ConfigError> {
         if !route::is_mount_point(&self.path) {
             return Err(ConfigError::new(
@@ -279,6 +290,13 @@ impl<C: Claims> AuthServiceBuilder<C> {
             ));
         }
         self.policy.check()?;
+        if self.policy.is_until_used() && !self.use_is_reported {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Lifetime,
+                "`Retry::UntilUsed` needs every verifier of the access tokens to report their use: say that they do with \
+                 `use_is_reported`, or use `Retry::Within`",
+            ));
+        }
         let origins = self.origins.into_iter().collect::<Result<Vec<_>, _>>()?;
         if origins.is_empty() && self.delivery.uses_cookie() {
             return Err(ConfigError::new(

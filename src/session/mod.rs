@@ -7,6 +7,14 @@
 //! presented token can be built from the presented token, and building it twice gives the same token: an answer that
 //! was lost on the way can be repeated, though no token is stored anywhere.
 //!
+//! [`Retry`] says until when:
+//!
+//! | mode | the successor is given again | for |
+//! |---|---|---|
+//! | `Strict` | never | one request at a time, and no answer lost |
+//! | `Within` (default) | while it is new | browsers and all else that retries at once |
+//! | `UntilUsed` | also as long as nobody has used it | clients that retry at any time later, where the use of access tokens is reported |
+//!
 //! ```
 //! use std::time::Duration;
 //! use tower_jwt_auth::{Retry, SessionPolicy};

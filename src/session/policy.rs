@@ -22,6 +22,23 @@ pub enum Retry {
         /// How long a token, once handed out, is not rotated again. At most `retry`.
         hold: Duration,
     },
+    /// As [`Within`](Self::Within), and a token that nobody was seen to use is given again however late, and not
+    /// rotated: an honest client that retries an hour later is answered, as it never used what it did not get.
+    ///
+    /// Only where every verifier of the access tokens reports their use, by a `LiveSessionsLayer`; see
+    /// [`use_is_reported`](crate::AuthServiceBuilder::use_is_reported). `hold` must be more than T plus the difference
+    /// of the nodes' clocks, and so must `retry`; answers that get lost need not be counted.
+    ///
+    /// An answer later than `retry` replaces the access tokens of the session that were given before, which are refused
+    /// from then on. What is left to a thief: an owner who refreshes and never uses what it gets can be followed, and
+    /// the thief's replacement is then the token in use.
+    UntilUsed {
+        /// How long the predecessor of a token that is in use is answered with that token, counted from when the token
+        /// was last given unused. At most 10 minutes.
+        retry: Duration,
+        /// How long a token, once handed out, is not rotated again. More than zero, and at most `retry`.
+        hold: Duration,
+    },
 }
 
 /// Which sessions end when a token is presented that was replaced more than one rotation ago.
@@ -110,7 +127,7 @@ impl SessionPolicy {
     pub fn retry_window(&self) -> Duration {
         match self.retry {
             Retry::Strict => Duration::ZERO,
-            Retry::Within { retry, .. } => retry,
+            Retry::Within { retry, .. } | Retry::UntilUsed { retry, .. } => retry,
         }
     }
 
@@ -118,8 +135,13 @@ impl SessionPolicy {
     pub fn hold_window(&self) -> Duration {
         match self.retry {
             Retry::Strict => Duration::ZERO,
-            Retry::Within { hold, .. } => hold,
+            Retry::Within { hold, .. } | Retry::UntilUsed { hold, .. } => hold,
         }
+    }
+
+    /// Whether a token is given again as long as nobody was seen to use it: [`Retry::UntilUsed`].
+    pub fn is_until_used(&self) -> bool {
+        matches!(self.retry, Retry::UntilUsed { .. })
     }
 
     /// How long a session lives without a refresh.
@@ -157,7 +179,7 @@ impl SessionPolicy {
                 "a session must live for at least a second, idle and absolute",
             );
         }
-        if let Retry::Within { retry, hold } = self.retry {
+        if let Retry::Within { retry, hold } | Retry::UntilUsed { retry, hold } = self.retry {
             if retry > Duration::from_secs(600) {
                 return error(ConfigErrorKind::Lifetime, "the retry window must be at most 10 minutes");
             }
@@ -167,6 +189,12 @@ impl SessionPolicy {
                     "the hold window must not be longer than the retry window: a token's predecessor would be refused while the token itself may not be rotated yet",
                 );
             }
+        }
+        if self.is_until_used() && self.hold_window().is_zero() {
+            return error(
+                ConfigErrorKind::Lifetime,
+                "until-used needs a hold window: requests on their way at once would end the session",
+            );
         }
         if !(1..=1000).contains(&self.sessions_per_subject) {
             return error(ConfigErrorKind::Limit, "a subject must be allowed from 1 to 1000 sessions");
@@ -186,18 +214,35 @@ mod tests {
             let (retry, hold) = (Duration::from_secs(retry), Duration::from_secs(hold));
             policy().with_retry(Retry::Within { retry, hold })
         };
+        let until_used = |retry, hold| {
+            let (retry, hold) = (Duration::from_secs(retry), Duration::from_secs(hold));
+            policy().with_retry(Retry::UntilUsed { retry, hold })
+        };
         for (name, policy) in [
             ("no idle life", policy().with_idle_lifetime(Duration::ZERO)),
             ("no absolute life", policy().with_absolute_lifetime(Duration::ZERO)),
             ("retry too long", within(601, 20)),
             ("hold longer than retry", within(20, 21)),
+            ("until-used, retry too long", until_used(601, 20)),
+            ("until-used, hold longer than retry", until_used(20, 21)),
+            ("until-used, no hold", until_used(20, 0)),
+            ("until-used, no windows", until_used(0, 0)),
             ("no session", policy().with_sessions_per_subject(0)),
             ("too many sessions", policy().with_sessions_per_subject(1001)),
         ] {
             assert!(policy.check().is_err(), "{name}");
         }
-        for policy in [policy(), within(600, 600), policy().with_retry(Retry::Strict)] {
-            assert!(policy.check().is_ok());
+        for policy in [
+            policy(),
+            within(600, 600),
+            within(0, 0),
+            until_used(600, 600),
+            until_used(1, 1),
+            policy().with_retry(Retry::Strict),
+        ] {
+            assert!(policy.check().is_ok(), "{policy:?}");
+            let is_until_used = matches!(policy.retry(), Retry::UntilUsed { .. });
+            assert_eq!(policy.is_until_used(), is_until_used, "{policy:?}");
         }
     }
 }

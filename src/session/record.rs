@@ -52,9 +52,11 @@ pub struct RotationState {
     pub minted_at: Timestamp,
     /// When this generation was last given to a client.
     pub handed_at: Timestamp,
-    /// When this generation was first seen in use, where that is watched.
+    /// When this generation was first seen in use, where that is watched: its access token, or in
+    /// [`Retry::UntilUsed`](crate::Retry::UntilUsed) its refresh token.
     pub used_at: Option<Timestamp>,
-    /// How often this session's access token was replaced for a late retry.
+    /// How often this session's access token was replaced for a late retry. Access tokens of an older one are to be
+    /// refused.
     pub issue: u32,
     /// The attempt that made this generation.
     pub attempt: Attempt,

@@ -7,15 +7,25 @@
 //! | 1 | no such session, or the subject or the secret differs | `Unknown` | 401 |
 //! | 2 | the session has expired, or the last of 2^32 generations is to be rotated | `Expired` | 401 |
 //! | 3 | `p > g`: the store lost writes, the token's tag proves that `p` was made | `Recovered` | 200, no new token |
-//! | 4 | `p = g`, handed out less than `hold` ago | `Current` | 200, no new token |
+//! | 4 | `p = g`, handed out less than `hold` ago; until-used also if `g` was not used yet | `Current` | 200, no new token |
 //! | 5 | `p = g` otherwise | `Rotated` | 200, the next token |
-//! | 6 | `p = g - 1`, and `g` was made less than `retry` ago or by the same attempt | `Reissued` | 200, the token of `g` again |
+//! | 6 | `p = g - 1`, and `g` was made less than `retry` ago or by the same attempt; until-used also if `g` was not used yet | `Reissued` | 200, the token of `g` again |
 //! | 7 | `p = g - 1` otherwise | `Superseded` | 401, this session ends |
 //! | 8 | `p < g - 1` | `Reused` | 401, all sessions of the subject end |
 //!
 //! Rows 4 and 6 are what keeps honest clients logged in: tabs that refresh together, requests that fan out, an answer
 //! lost in a tunnel. Row 4 sets no cookie, as a late answer would put an older token back into the jar. In row 6 the
 //! window does not slide, so a thief cannot keep it open.
+//!
+//! Until-used ([`Retry::UntilUsed`](crate::Retry::UntilUsed)) is the same but for a `g` that nobody was seen to use:
+//!
+//! - Row 4 notes that `g` is in use now: only who has its refresh token can present it.
+//! - Row 6 answers however late, and the window of `retry` begins anew, for requests that are on their way when the
+//!   answer is used. Later than `retry`, and by another attempt, the answer is a *replacement*: `issue` goes up, and
+//!   the access tokens of an older issue are to be refused. Otherwise a thief who rotates, keeps the access token back
+//!   and uses it between two refreshes of the owner would go on beside the owner for ever.
+//!
+//! A window counted from the first use would open the same way to a thief: so it never is.
 
 use std::time::Duration;
 
@@ -49,7 +59,7 @@ pub enum Decision {
     Expired,
     /// Row 3.
     Recovered(RotationState),
-    /// Row 4. The state is unchanged.
+    /// Row 4. The state is unchanged, but for a first use that is noted in until-used.
     Current(RotationState),
     /// Row 5.
     Rotated(RotationState),
@@ -143,6 +153,7 @@ pub fn decide(
 
     let (p, g) = (presented.generation, state.generation);
     let within = |window: Duration, since: Timestamp| now.abs_diff(since) < window;
+    let is_unused = policy.is_until_used() && state.used_at.is_none();
     if p > g {
         Decision::Recovered(RotationState {
             generation: p,
@@ -153,8 +164,9 @@ pub fn decide(
             ..state
         })
     } else if p == g {
-        if within(policy.hold_window(), state.handed_at) {
-            return Decision::Current(state);
+        if is_unused || within(policy.hold_window(), state.handed_at) {
+            let used_at = if is_unused { Some(now) } else { state.used_at };
+            return Decision::Current(RotationState { used_at, ..state });
         }
         // Out of generations after four thousand million rotations: a new login is due.
         let Some(next) = g.checked_add(1) else { return Decision::Expired };
@@ -169,7 +181,11 @@ pub fn decide(
             ..state
         })
     } else if p == g - 1 {
-        if within(policy.retry_window(), state.minted_at) || presented.attempt == state.attempt {
+        let in_time = within(policy.retry_window(), state.minted_at) || presented.attempt == state.attempt;
+        if is_unused {
+            let issue = state.issue.saturating_add(u32::from(!in_time));
+            Decision::Reissued(RotationState { minted_at: now, handed_at: now, issue, ..state })
+        } else if in_time {
             Decision::Reissued(RotationState { handed_at: now, ..state })
         } else {
             Decision::Superseded
@@ -211,6 +227,13 @@ mod tests {
         last_used_at: Timestamp::from_unix_millis(1_700_000_001_000),
         idle_expires_at: Timestamp::from_unix_millis(1_700_000_000_000 + 5 * 24 * 3_600_000),
     };
+
+    /// The same, with a newest token that nobody was seen to use.
+    const UNUSED: RotationState = RotationState { used_at: None, ..STATE };
+
+    fn until_used() -> SessionPolicy {
+        SessionPolicy::default().with_retry(Retry::UntilUsed { retry: RETRY, hold: HOLD })
+    }
 
     fn within() -> SessionPolicy {
         SessionPolicy::default().with_retry(Retry::Within { retry: RETRY, hold: HOLD })
@@ -294,8 +317,13 @@ mod tests {
 
     #[track_caller]
     fn check(rows: &[Row]) {
+        check_over(STATE, rows);
+    }
+
+    #[track_caller]
+    fn check_over(state: RotationState, rows: &[Row]) {
         for (name, policy, presented, now, expected) in rows {
-            assert_eq!(decide(Some(&record(STATE)), presented, policy, *now), *expected, "{name}");
+            assert_eq!(decide(Some(&record(state)), presented, policy, *now), *expected, "{name}");
         }
     }
 
@@ -473,6 +501,88 @@ mod tests {
             ("strict", strict(), present(3), MINTED, reused),
             ("what ends is for the store to read", session_only, present(3), MINTED, reused),
         ]);
+    }
+
+    #[test]
+    fn until_used_is_within_once_the_token_was_used() {
+        let (hold_over, retry_over) = (HANDED.saturating_add(HOLD), MINTED.saturating_add(RETRY));
+        let (nearly_over, later) = (retry_over.saturating_sub(MILLI), MINTED.saturating_add(DAY));
+        check(&[
+            ("row 3", until_used(), present(6), HANDED, recovered(6, HANDED)),
+            ("row 4", until_used(), present(5), HANDED, Decision::Current(STATE)),
+            (
+                "row 5, and the issue stays",
+                until_used(),
+                present(5),
+                hold_over,
+                rotated(hold_over, hold_over.saturating_add(7 * DAY)),
+            ),
+            ("row 6", until_used(), present(4), nearly_over, reissued(nearly_over)),
+            ("row 6, the same attempt", until_used(), sent_again(4), later, reissued(later)),
+            ("row 7", until_used(), present(4), retry_over, Decision::Superseded),
+            ("row 8", until_used(), present(3), MINTED, Decision::Reused),
+        ]);
+    }
+
+    #[test]
+    fn until_used_an_unused_token_is_current_and_then_in_use() {
+        let used = |now| Decision::Current(RotationState { used_at: Some(now), ..UNUSED });
+        let (hold_over, later) = (HANDED.saturating_add(HOLD), HANDED.saturating_add(DAY));
+        let far_back = HANDED.saturating_sub(DAY);
+        let fresh = |now: Timestamp| rotated(now, now.saturating_add(7 * DAY));
+        check_over(
+            UNUSED,
+            &[
+                ("just handed out", until_used(), present(5), HANDED, used(HANDED)),
+                ("hold over", until_used(), present(5), hold_over, used(hold_over)),
+                ("a day later", until_used(), present(5), later, used(later)),
+                ("the attempt changes nothing", until_used(), sent_again(5), later, used(later)),
+                ("clock far back", until_used(), present(5), far_back, used(far_back)),
+                ("within, hold", within(), present(5), HANDED, Decision::Current(UNUSED)),
+                ("within, hold over", within(), present(5), hold_over, fresh(hold_over)),
+                ("strict", strict(), present(5), HANDED, fresh(HANDED)),
+                ("row 2", until_used(), present(5), STATE.idle_expires_at, Decision::Expired),
+                ("row 3", until_used(), present(6), HANDED, recovered(6, HANDED)),
+                ("row 8", until_used(), present(3), HANDED, Decision::Reused),
+            ],
+        );
+        let last = RotationState { generation: u32::MAX, ..UNUSED };
+        let current = Decision::Current(RotationState { used_at: Some(later), ..last });
+        check_over(last, &[("the last generation", until_used(), present(u32::MAX), later, current)]);
+    }
+
+    #[test]
+    fn until_used_the_predecessor_of_an_unused_token_is_answered_for_ever() {
+        let again = |now, issue| {
+            Decision::Reissued(RotationState { minted_at: now, handed_at: now, issue, ..UNUSED })
+        };
+        let retry_over = MINTED.saturating_add(RETRY);
+        let nearly_over = retry_over.saturating_sub(MILLI);
+        let (later, far_back) = (MINTED.saturating_add(DAY), MINTED.saturating_sub(RETRY));
+        let stepped_back = far_back.saturating_add(MILLI);
+        let plain = |now| Decision::Reissued(RotationState { handed_at: now, ..UNUSED });
+        check_over(
+            UNUSED,
+            &[
+                ("just made", until_used(), present(4), MINTED, again(MINTED, 3)),
+                ("retry nearly over", until_used(), present(4), nearly_over, again(nearly_over, 3)),
+                ("retry over: a replacement", until_used(), present(4), retry_over, again(retry_over, 4)),
+                ("a day later: a replacement", until_used(), present(4), later, again(later, 4)),
+                ("the same attempt replaces nothing", until_used(), sent_again(4), later, again(later, 3)),
+                ("clock stepped back", until_used(), present(4), stepped_back, again(stepped_back, 3)),
+                ("clock far back: a replacement", until_used(), present(4), far_back, again(far_back, 4)),
+                ("within, in time", within(), present(4), nearly_over, plain(nearly_over)),
+                ("within, late", within(), present(4), retry_over, Decision::Superseded),
+                ("strict", strict(), present(4), MINTED, Decision::Superseded),
+                ("strict, the same attempt", strict(), sent_again(4), later, plain(later)),
+            ],
+        );
+        let often = RotationState { issue: u32::MAX, ..UNUSED };
+        let state = RotationState { minted_at: later, handed_at: later, ..often };
+        check_over(
+            often,
+            &[("no issue is left", until_used(), present(4), later, Decision::Reissued(state))],
+        );
     }
 
     #[test]

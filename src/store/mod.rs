@@ -68,8 +68,8 @@ use crate::session::{
 /// - An operation whose future is dropped happens completely or not at all; it may still happen afterwards.
 /// - A store that cannot answer says so with an error, and then nothing is revoked.
 ///
-/// The service calls neither [`mark_used`](Self::mark_used) nor [`purge_expired`](Self::purge_expired): the second is
-/// for a [`PurgeTask`].
+/// The service calls neither [`mark_used`](Self::mark_used), which is for a [live sessions
+/// layer](crate::LiveSessionsLayer::report_use), nor [`purge_expired`](Self::purge_expired), which is for a [`PurgeTask`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session store",
     label = "does not implement `SessionStore`",
@@ -130,12 +130,14 @@ pub trait SessionStore: Send + Sync + 'static {
         attempt: &Attempt,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Notes that this generation was seen in use, if it is the newest and was not seen before.
+    /// Notes that an access token of this generation and this issue was seen in use, if both are the session's newest
+    /// and no use was seen before.
     fn mark_used(
         &self,
         subject: &SubjectDigest,
         session_id: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Forgets sessions that expired more than a day ago. Says how many; 0 where the engine forgets by itself.
@@ -199,8 +201,9 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         subject: &SubjectDigest,
         session_id: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> Result<(), StoreError> {
-        S::mark_used(self, subject, session_id, generation).await
+        S::mark_used(self, subject, session_id, generation, issue).await
     }
 
     async fn purge_expired(&self) -> Result<u64, StoreError> {
@@ -335,6 +338,13 @@ pub(crate) trait DynStore: Send + Sync {
         policy: &'a SessionPolicy,
         attempt: &'a Attempt,
     ) -> BoxFuture<'a, Result<u64, StoreError>>;
+    fn mark_used<'a>(
+        &'a self,
+        subject: &'a SubjectDigest,
+        session_id: &'a SessionId,
+        generation: u32,
+        issue: u32,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
     fn feed(&self) -> Option<&SessionFeed>;
 }
 
@@ -389,6 +399,16 @@ impl<S: SessionStore> DynStore for S {
         attempt: &'a Attempt,
     ) -> BoxFuture<'a, Result<u64, StoreError>> {
         Box::pin(SessionStore::revoke_subject(self, subject, except, policy, attempt))
+    }
+
+    fn mark_used<'a>(
+        &'a self,
+        subject: &'a SubjectDigest,
+        session_id: &'a SessionId,
+        generation: u32,
+        issue: u32,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(SessionStore::mark_used(self, subject, session_id, generation, issue))
     }
 
     fn feed(&self) -> Option<&SessionFeed> {

@@ -529,11 +529,12 @@ impl SessionStore for MokaStore {
         subject: &SubjectDigest,
         session_id: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> Result<(), StoreError> {
         self.with_subject(subject, false, |state, now| {
             if let Some(at) = state.position(session_id) {
                 let state = &mut state.sessions[at].state;
-                if state.generation == generation && state.used_at.is_none() {
+                if (state.generation, state.issue) == (generation, issue) && state.used_at.is_none() {
                     state.used_at = Some(now);
                 }
             }

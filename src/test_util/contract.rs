@@ -106,7 +106,11 @@ macro_rules! store_contract {
             logins_checked_before_a_revocation_lose
             the_longest_unused_session_makes_room
             a_lower_cap_ends_several
-            use_is_marked_once_and_for_the_newest_generation
+            use_is_marked_once_and_for_the_newest_token
+            until_used_a_late_retry_of_an_unused_token_is_answered
+            until_used_a_token_in_use_supersedes_its_predecessor
+            until_used_an_unused_token_that_is_presented_is_in_use
+            until_used_a_resent_replacement_counts_once
             expired_sessions_are_forgotten_a_day_later
             a_clock_that_steps_back_harms_nobody
             a_resent_create_does_not_undo_a_logout
@@ -117,6 +121,7 @@ macro_rules! store_contract {
         $crate::store_contract!(@many $open:
             at_once_a_token_has_one_successor
             at_once_a_strict_token_is_good_once
+            at_once_late_retries_are_one_replacement
             at_once_a_creation_makes_one_session
             at_once_logins_keep_to_the_cap
             at_once_no_rotation_outlives_the_end_of_its_session
@@ -149,6 +154,10 @@ pub fn opened<S, C>(opened: impl Into<Option<Bench<S, C>>>) -> Option<Bench<S, C
 
 fn policy() -> SessionPolicy {
     SessionPolicy::default().with_retry(Retry::Within { retry: RETRY, hold: HOLD })
+}
+
+fn until_used() -> SessionPolicy {
+    SessionPolicy::default().with_retry(Retry::UntilUsed { retry: RETRY, hold: HOLD })
 }
 
 fn subject(name: &str) -> String {
@@ -187,6 +196,11 @@ impl<S: SessionStore, C: ShiftTime> Bench<S, C> {
 
     async fn list(&self, subject: &str) -> Vec<Record> {
         self.store.list(&SubjectDigest::of(subject)).await.unwrap()
+    }
+
+    async fn mark_used(&self, session: &NewSession, generation: u32, issue: u32) {
+        let subject = SubjectDigest::of(&session.subject);
+        self.store.mark_used(&subject, &session.session_id, generation, issue).await.unwrap();
     }
 
     async fn revoke(&self, session: &NewSession, proof: Option<&SecretDigest>) -> bool {
@@ -238,6 +252,17 @@ impl<S: SessionStore, C: ShiftTime> Bench<S, C> {
             assert!(matches!(rotation.decision, Decision::Rotated(_)));
         }
         self.clock.advance(RETRY + MARGIN);
+        session
+    }
+
+    /// A session whose newest token, of generation 1, was just made and is not in use.
+    async fn open_unused(&self, subject: &str) -> NewSession {
+        let session = self.open(subject).await;
+        self.mark_used(&session, 0, 0).await;
+        self.clock.advance(HOLD + MARGIN);
+        let rotation = self.rotate(&present(&session, 0), &until_used()).await;
+        let Decision::Rotated(state) = rotation.decision else { panic!("{rotation:?}") };
+        assert_eq!((state.generation, state.used_at, state.issue), (1, None, 0));
         session
     }
 }
@@ -658,33 +683,119 @@ pub async fn a_lower_cap_ends_several<S: SessionStore, C: ShiftTime>(bench: &Ben
     assert_eq!(bench.list(&name).await.len(), 2);
 }
 
-pub async fn use_is_marked_once_and_for_the_newest_generation<S: SessionStore, C: ShiftTime>(
-    bench: &Bench<S, C>,
-) {
-    let session = bench.open_at(&subject("ada"), 1).await;
-    let digest = SubjectDigest::of(&session.subject);
-    let mark =
-        async |generation| bench.store.mark_used(&digest, &session.session_id, generation).await.unwrap();
+pub async fn use_is_marked_once_and_for_the_newest_token<S: SessionStore, C: ShiftTime>(bench: &Bench<S, C>) {
+    let session = bench.open_unused(&subject("ada")).await;
+    bench.clock.advance(RETRY + MARGIN);
+    let rotation = bench.rotate(&present(&session, 0), &until_used()).await;
+    assert_eq!(rotation.decision.state().unwrap().issue, 1);
     let used_at = async || bench.record(&session).await.unwrap().state.used_at;
-    for older_or_unheard_of in [0, 2] {
-        mark(older_or_unheard_of).await;
-        assert_eq!(used_at().await, None);
+    for (generation, issue) in [(0, 0), (0, 1), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        bench.mark_used(&session, generation, issue).await;
+        assert_eq!(used_at().await, None, "generation {generation}, issue {issue}");
     }
     let before = bench.record(&session).await.unwrap();
     let now = bench.now().await;
-    mark(1).await;
+    bench.mark_used(&session, 1, 1).await;
     let first = used_at().await.unwrap();
     assert!(now <= first && first <= bench.now().await);
     bench.clock.advance(MINUTE);
-    mark(1).await;
+    bench.mark_used(&session, 1, 1).await;
     assert_eq!(used_at().await, Some(first));
     let mut after = bench.record(&session).await.unwrap();
     after.state.used_at = None;
     assert_eq!(after, before, "nothing else");
 
     let nobody = new_session(&subject("nobody"), now);
-    bench.store.mark_used(&SubjectDigest::of(&nobody.subject), &nobody.session_id, 0).await.unwrap();
+    bench.mark_used(&nobody, 0, 0).await;
     assert!(!bench.is_alive(&nobody).await);
+}
+
+pub async fn until_used_a_late_retry_of_an_unused_token_is_answered<S: SessionStore, C: ShiftTime>(
+    bench: &Bench<S, C>,
+) {
+    let session = bench.open_unused(&subject("ada")).await;
+    for issue in [1, 2, 3] {
+        for (late, name) in [(true, "late"), (false, "soon after")] {
+            bench.clock.advance(if late { RETRY + MARGIN } else { MARGIN });
+            let before = bench.record(&session).await.unwrap().state;
+            let rotation = bench.rotate(&present(&session, 0), &until_used()).await;
+            let Decision::Reissued(state) = rotation.decision else {
+                panic!("{name}, {issue}: {rotation:?}")
+            };
+            let now = rotation.now;
+            assert_eq!((state.issue, state.minted_at, state.handed_at), (issue, now, now), "{name}");
+            let (minted_at, handed_at) = (before.minted_at, before.handed_at);
+            let same = RotationState { minted_at, handed_at, issue: before.issue, ..state };
+            assert_eq!(same, before, "{name}: nothing else");
+        }
+    }
+    bench.clock.advance(RETRY + MARGIN);
+    let rotation = bench.rotate(&present(&session, 0), &policy()).await;
+    assert_eq!(rotation.decision, Decision::Superseded, "within");
+}
+
+pub async fn until_used_a_token_in_use_supersedes_its_predecessor<S: SessionStore, C: ShiftTime>(
+    bench: &Bench<S, C>,
+) {
+    for by_access_token in [true, false] {
+        let session = bench.open_unused(&subject("ada")).await;
+        if by_access_token {
+            bench.mark_used(&session, 1, 0).await;
+        } else {
+            bench.rotate(&present(&session, 1), &until_used()).await;
+        }
+        let used = bench.record(&session).await.unwrap().state;
+        assert!(used.used_at.is_some());
+        for _ in 0..2 {
+            bench.clock.advance(MINUTE);
+            let rotation = bench.rotate(&present(&session, 0), &until_used()).await;
+            let state = RotationState { handed_at: rotation.now, ..used };
+            assert_eq!(rotation.decision, Decision::Reissued(state), "the window does not slide any more");
+        }
+        bench.clock.advance(RETRY);
+        let rotation = bench.rotate(&present(&session, 0), &until_used()).await;
+        assert_eq!(rotation.decision, Decision::Superseded);
+    }
+}
+
+pub async fn until_used_an_unused_token_that_is_presented_is_in_use<S: SessionStore, C: ShiftTime>(
+    bench: &Bench<S, C>,
+) {
+    let session = bench.open_unused(&subject("ada")).await;
+    bench.clock.advance(RETRY + MARGIN);
+    bench.rotate(&present(&session, 0), &until_used()).await;
+    bench.clock.advance(DAY);
+    let unused = bench.record(&session).await.unwrap().state;
+    let rotation = bench.rotate(&present(&session, 1), &until_used()).await;
+    let state = RotationState { used_at: Some(rotation.now), ..unused };
+    assert_eq!(rotation.decision, Decision::Current(state), "however long it was not used");
+
+    let rotation = bench.rotate(&present(&session, 1), &until_used()).await;
+    let Decision::Rotated(state) = rotation.decision else { panic!("{rotation:?}") };
+    assert_eq!((state.generation, state.used_at, state.issue), (2, None, 1), "the issue stays");
+    assert_eq!(bench.rotate(&present(&session, 0), &until_used()).await.decision, Decision::Reused);
+}
+
+pub async fn until_used_a_resent_replacement_counts_once<S: SessionStore, C: ShiftTime>(bench: &Bench<S, C>) {
+    let session = bench.open_unused(&subject("ada")).await;
+    bench.clock.advance(RETRY + MARGIN);
+    let presented = present(&session, 0);
+    for _ in 0..3 {
+        let rotation = bench.rotate(&presented, &until_used()).await;
+        let Decision::Reissued(state) = rotation.decision else { panic!("{rotation:?}") };
+        assert_eq!((state.generation, state.issue), (1, 1));
+        bench.clock.advance(MINUTE);
+    }
+    // What made the token itself replaces nothing either, however late it is sent again.
+    let session = bench.open(&subject("bob")).await;
+    bench.mark_used(&session, 0, 0).await;
+    bench.clock.advance(HOLD + MARGIN);
+    let presented = present(&session, 0);
+    for step in 0..3 {
+        let rotation = bench.rotate(&presented, &until_used()).await;
+        assert_eq!(rotation.decision.state().unwrap().issue, 0, "step {step}");
+        bench.clock.advance(RETRY + MARGIN);
+    }
 }
 
 pub async fn expired_sessions_are_forgotten_a_day_later<S: SessionStore, C: ShiftTime>(bench: &Bench<S, C>) {
@@ -712,7 +823,7 @@ pub async fn a_clock_that_steps_back_harms_nobody<S: SessionStore, C: ShiftTime>
     let rotation = bench.rotate(&present(&session, 1), &policy()).await;
     assert_eq!(generation(&rotation), 2, "further away than `hold`, if into the past");
     assert_eq!(bench.list(&name).await.len(), 1);
-    bench.store.mark_used(&SubjectDigest::of(&name), &session.session_id, 2).await.unwrap();
+    bench.mark_used(&session, 2, 0).await;
     let login = bench.open(&name).await;
     assert_eq!(bench.store.purge_expired().await.unwrap(), 0);
     assert!(bench.revoke(&login, None).await);
@@ -851,6 +962,17 @@ pub async fn at_once_a_strict_token_is_good_once<S: SessionStore, C: ShiftTime>(
         let decisions = decisions_at_once(&bench, &session, 0, &strict).await;
         let expected = BTreeMap::from([("rotated", 1), ("superseded", 1), ("unknown", CALLS - 2)]);
         assert_eq!(count(&decisions), expected);
+    }
+}
+
+pub async fn at_once_late_retries_are_one_replacement<S: SessionStore, C: ShiftTime>(bench: Bench<S, C>) {
+    let bench = Arc::new(bench);
+    for _ in 0..3 {
+        let session = bench.open_unused(&subject("ada")).await;
+        bench.clock.advance(RETRY + MARGIN);
+        let decisions = decisions_at_once(&bench, &session, 0, &until_used()).await;
+        assert_eq!(count(&decisions), BTreeMap::from([("reissued", CALLS)]));
+        assert!(decisions.iter().filter_map(Decision::state).all(|state| state.issue == 1));
     }
 }
 

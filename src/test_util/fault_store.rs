@@ -345,8 +345,10 @@ impl<S: SessionStore> SessionStore for FaultStore<S> {
         subject: &SubjectDigest,
         session_id: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> Result<(), StoreError> {
-        self.run(StoreOperation::MarkUsed, self.inner.mark_used(subject, session_id, generation)).await
+        let work = self.inner.mark_used(subject, session_id, generation, issue);
+        self.run(StoreOperation::MarkUsed, work).await
     }
 
     async fn purge_expired(&self) -> Result<u64, StoreError> {

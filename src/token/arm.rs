@@ -203,6 +203,7 @@ fn check(core: &Core, set: &ClaimsSet<'_>, now: Timestamp) -> Result<(Registered
         issuer: Arc::clone(&core.issuer),
         texts: Texts::new(texts),
         generation: raw.generation,
+        reissue: raw.reissue.unwrap_or_default(),
         authenticated_at: raw.auth_time.map(NumericDate::rounded_down),
         issued_at,
         expires_at,

@@ -25,7 +25,7 @@ use crate::token::verified::Verified;
 const TAIL: usize = 32;
 
 /// What an entry takes beside its texts: the claims' frame, the allocations, and its places in the table and in the queues.
-const ENTRY_BYTES: usize = 320;
+const ENTRY_BYTES: usize = 328;
 
 /// The part of the bytes that holds which tokens were seen.
 const SIGHTS_SHARE: u64 = 128;

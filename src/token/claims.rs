@@ -10,8 +10,8 @@ use crate::token::json::{Names, Text};
 
 /// Claims that can be read from a token: any `Deserialize` type that owns its data.
 ///
-/// It sees every claim but the registered ones (`iss sub aud exp nbf iat jti client_id scope sid gen auth_time acr
-/// cnf`), which [`Verified`](crate::Verified) gives by their own methods. A type that borrows is met by the compiler
+/// It sees every claim but the registered ones (`iss sub aud exp nbf iat jti client_id scope sid gen reissue auth_time
+/// acr cnf`), which [`Verified`](crate::Verified) gives by their own methods. A type that borrows is met by the compiler
 /// with "implementation of `Deserialize` is not general enough": write `String`, not `&str`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from a token's claims",
@@ -55,6 +55,7 @@ pub(crate) enum RegisteredName {
     Scope,
     Sid,
     Gen,
+    Reissue,
     AuthTime,
     Acr,
     Cnf,
@@ -74,6 +75,7 @@ impl RegisteredName {
             "scope" => Self::Scope,
             "sid" => Self::Sid,
             "gen" => Self::Gen,
+            "reissue" => Self::Reissue,
             "auth_time" => Self::AuthTime,
             "acr" => Self::Acr,
             "cnf" => Self::Cnf,
@@ -170,6 +172,7 @@ mod tests {
             r#"{"a":1,"exp":5}"#,
             r#"{"a":1,"auth_time":5}"#,
             r#"{"acr":"x"}"#,
+            r#"{"reissue":1}"#,
             r#"{"a":1,"a":2}"#,
             "",
         ] {

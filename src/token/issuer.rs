@@ -68,6 +68,7 @@ pub struct AccessGrant {
     scopes: Vec<String>,
     client_id: Option<String>,
     session: Option<(String, u32)>,
+    reissue: u32,
     authenticated_at: Option<Timestamp>,
     acr: Option<String>,
     not_after: Option<Timestamp>,
@@ -97,6 +98,14 @@ impl AccessGrant {
     #[must_use]
     pub fn with_session(mut self, session_id: impl Into<String>, generation: u32) -> Self {
         self.session = Some((session_id.into(), generation));
+        self
+    }
+
+    /// `reissue`: how often access tokens of the session were replaced for a late retry
+    /// ([`RotationState::issue`](crate::RotationState::issue)). Not written for 0.
+    #[must_use]
+    pub fn with_reissue(mut self, issue: u32) -> Self {
+        self.reissue = issue;
         self
     }
 
@@ -171,6 +180,8 @@ struct Registered<'a> {
     sid: Option<&'a str>,
     #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
     generation: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reissue: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,6 +277,7 @@ impl Issuer {
             scope: &grant.scopes.join(" "),
             sid: grant.session.as_ref().map(|(id, _)| id.as_str()),
             generation: grant.session.as_ref().map(|(_, generation)| *generation),
+            reissue: (grant.reissue > 0).then_some(grant.reissue),
             auth_time,
             acr: grant.acr.as_deref(),
         };

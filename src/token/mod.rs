@@ -1,8 +1,8 @@
 //! Access tokens: signed by an [`Issuer`], checked by a [`Verifier`], both made from one [`TokenConfig`].
 //!
 //! The form is the JWT profile of RFC 9068: header `typ: at+jwt`, claims `iss sub aud exp iat jti`, with `client_id`
-//! and `scope` where given, `sid` and `gen` for tokens of a session, `auth_time` and `acr` where the authentication is
-//! told, and the application's own claims beside them.
+//! and `scope` where given, `sid` and `gen` for tokens of a session, with `reissue` where one was replaced, `auth_time` and
+//! `acr` where the authentication is told, and the application's own claims beside them.
 //!
 //! A token is verified in this order, and each step refuses by itself:
 //!

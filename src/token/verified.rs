@@ -15,6 +15,7 @@ pub struct Registered {
     /// By the places that follow.
     pub(crate) texts: Texts<6>,
     pub(crate) generation: Option<u32>,
+    pub(crate) reissue: u32,
     pub(crate) authenticated_at: Option<Timestamp>,
     pub(crate) issued_at: Timestamp,
     pub(crate) expires_at: Timestamp,
@@ -67,6 +68,13 @@ impl Registered {
     /// `gen`: the generation of the session's refresh token at which this token was made.
     pub fn generation(&self) -> Option<u32> {
         self.generation
+    }
+
+    /// `reissue`: how often access tokens of the session had been replaced for a late retry when this one was made; 0
+    /// where the token has no such claim. One below that of the session has been replaced itself, and is not to be
+    /// accepted any more ([`Retry::UntilUsed`](crate::Retry::UntilUsed)).
+    pub fn reissue(&self) -> u32 {
+        self.reissue
     }
 
     /// `auth_time`: when the user was last asked to prove who they are (RFC 9068, section 2.2.1). What is below a

@@ -80,7 +80,7 @@ pub struct Expected<'a> {
 }
 
 /// The names that the verifier keeps from the application.
-pub const REGISTERED: [&str; 14] = [
+pub const REGISTERED: [&str; 15] = [
     "iss",
     "sub",
     "aud",
@@ -92,6 +92,7 @@ pub const REGISTERED: [&str; 14] = [
     "scope",
     "sid",
     "gen",
+    "reissue",
     "auth_time",
     "acr",
     "cnf",
@@ -141,6 +142,8 @@ impl Expected<'_> {
             assert_eq!(claims.get(name), value.map(Value::from).as_ref(), "{name}");
         }
         assert_eq!(claims.get("gen"), registered.generation().map(Value::from).as_ref());
+        let reissue = claims.get("reissue").map_or(Some(0), Value::as_u64);
+        assert_eq!(reissue, Some(registered.reissue().into()));
         match registered.authenticated_at() {
             None => assert!(!claims.contains_key("auth_time")),
             Some(moment) => {

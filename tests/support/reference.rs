@@ -23,7 +23,7 @@ pub enum Call {
     Rotate(Presented),
     Revoke { subject: SubjectDigest, session_id: SessionId, proof: Option<SecretDigest>, attempt: Attempt },
     RevokeSubject { subject: SubjectDigest, except: Option<SessionId>, attempt: Attempt },
-    MarkUsed { subject: SubjectDigest, session_id: SessionId, generation: u32 },
+    MarkUsed { subject: SubjectDigest, session_id: SessionId, generation: u32, issue: u32 },
     Get { subject: SubjectDigest, session_id: SessionId },
     List(SubjectDigest),
     Purge,
@@ -57,8 +57,8 @@ pub async fn ask(
         Call::RevokeSubject { subject, except, attempt } => {
             Answer::AllEnded(store.revoke_subject(subject, except.as_ref(), policy, attempt).await?)
         }
-        Call::MarkUsed { subject, session_id, generation } => {
-            store.mark_used(subject, session_id, *generation).await?;
+        Call::MarkUsed { subject, session_id, generation, issue } => {
+            store.mark_used(subject, session_id, *generation, *issue).await?;
             Answer::Marked
         }
         Call::Get { subject, session_id } => Answer::Record(store.get(subject, session_id).await?),
@@ -172,6 +172,10 @@ impl Reference {
         self.sessions.get(&(subject, session_id)).map_or(0, |record| record.state.generation)
     }
 
+    pub fn issue(&self, subject: SubjectDigest, session_id: SessionId) -> u32 {
+        self.sessions.get(&(subject, session_id)).map_or(0, |record| record.state.issue)
+    }
+
     pub fn answer(&mut self, call: &Call, policy: &SessionPolicy, now: Timestamp) -> Answer {
         match call {
             Call::Create(session) => Answer::Creation(self.create(session, policy, now)),
@@ -192,9 +196,9 @@ impl Reference {
             Call::RevokeSubject { subject, except, attempt } => {
                 Answer::AllEnded(self.revoke_subject(*subject, *except, *attempt, policy, now))
             }
-            Call::MarkUsed { subject, session_id, generation } => {
+            Call::MarkUsed { subject, session_id, generation, issue } => {
                 if let Some(record) = self.sessions.get_mut(&(*subject, *session_id))
-                    && record.state.generation == *generation
+                    && (record.state.generation, record.state.issue) == (*generation, *issue)
                 {
                     record.state.used_at.get_or_insert(now);
                 }

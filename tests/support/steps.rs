@@ -43,9 +43,11 @@ pub enum Step {
         subject: usize,
         except: Option<usize>,
     },
+    /// The access token so many generations and issues behind the newest.
     Use {
         slot: usize,
         behind: i64,
+        issues: i64,
     },
     /// The call so many before the last is sent again.
     Again {
@@ -98,7 +100,8 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(slot, proof)| Step::Logout { slot, proof }),
         1 => (0..SUBJECTS, proptest::option::of(slot()))
             .prop_map(|(subject, except)| Step::EndAll { subject, except }),
-        2 => (slot(), behind()).prop_map(|(slot, behind)| Step::Use { slot, behind }),
+        2 => (slot(), behind(), select(vec![0, 0, 0, 1, -1]))
+            .prop_map(|(slot, behind, issues)| Step::Use { slot, behind, issues }),
         4 => (0..4_usize).prop_map(|back| Step::Again { back }),
         5 => (select(vec![0, 0, 0, 1, 1, 2, 3, 9]), -1..=1_i64).prop_map(|(edge, offset)| Step::ToEdge { edge, offset }),
         6 => (length, select(vec![1, 1, 1, -1])).prop_map(|(by, sign)| Step::Time { by: by * sign }),
@@ -106,7 +109,16 @@ pub fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub fn policies() -> [SessionPolicy; 3] {
+/// What seldom comes by chance: a token rotates, and its predecessor, or the one before, is presented late.
+fn late_retry() -> impl Strategy<Value = Vec<Step>> {
+    let length = |length: Duration| Step::Time { by: i64::try_from(length.as_millis()).unwrap() };
+    let rotate = |slot, behind| Step::Rotate { slot, behind, twist: Twist::None };
+    (0..SLOTS, select(vec![1, 1, 2])).prop_map(move |(slot, behind)| {
+        vec![rotate(slot, 0), length(HOLD), rotate(slot, 0), length(RETRY), rotate(slot, behind)]
+    })
+}
+
+pub fn policies() -> [SessionPolicy; 4] {
     let within = SessionPolicy::default()
         .with_retry(Retry::Within { retry: RETRY, hold: HOLD })
         .with_idle_lifetime(3 * HOUR)
@@ -116,13 +128,14 @@ pub fn policies() -> [SessionPolicy; 3] {
     // One that lives shorter than it may stand idle, too.
     let gentle =
         within.clone().with_on_reuse(OnReuse::Session).with_idle_lifetime(DAY).with_absolute_lifetime(HOUR);
-    [within, strict, gentle]
+    let until_used = within.clone().with_retry(Retry::UntilUsed { retry: RETRY, hold: HOLD });
+    [within, strict, gentle, until_used]
 }
 
 pub fn history() -> impl Strategy<Value = (usize, Vec<Step>)> {
-    (0..policies().len(), vec(step(), 1..60)).prop_map(|(policy, mut steps)| {
+    let steps = prop_oneof![20 => step().prop_map(|step| vec![step]), 1 => late_retry()];
+    (0..policies().len(), vec(steps, 1..60)).prop_map(|(policy, steps)| {
         let logins = (0..SLOTS).rev().map(|slot| Step::Login { slot, checked: 0 });
-        steps.splice(0..0, logins);
-        (policy, steps)
+        (policy, logins.chain(steps.into_iter().flatten()).collect())
     })
 }

@@ -194,9 +194,10 @@ impl SessionStore for SqliteStore {
         subject: &SubjectDigest,
         session_id: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> Result<(), StoreError> {
         let (subject, session_id) = (*subject, *session_id);
-        self.change(move |tables| tables.mark_used(&subject, &session_id, generation)).await
+        self.change(move |tables| tables.mark_used(&subject, &session_id, generation, issue)).await
     }
 
     async fn purge_expired(&self) -> Result<u64, StoreError> {

@@ -155,17 +155,19 @@ impl Tables<'_> {
         subject: &SubjectDigest,
         session_id: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> Result<()> {
         self.db
             .prepare_cached(
-                "UPDATE session SET used_at = ?4
-                 WHERE subject_digest = ?1 AND session_id = ?2 AND generation = ?3
+                "UPDATE session SET used_at = ?5
+                 WHERE subject_digest = ?1 AND session_id = ?2 AND generation = ?3 AND issue = ?4
                  AND used_at IS NULL AND ended_at IS NULL",
             )?
             .execute(params![
                 subject.as_bytes(),
                 session_id.as_bytes(),
                 generation,
+                issue,
                 self.now.as_unix_millis()
             ])?;
         Ok(())

@@ -119,8 +119,9 @@ mod two_processes {
             subject: &SubjectDigest,
             session_id: &SessionId,
             generation: u32,
+            issue: u32,
         ) -> Result<(), StoreError> {
-            self.next().mark_used(subject, session_id, generation).await
+            self.next().mark_used(subject, session_id, generation, issue).await
         }
 
         async fn purge_expired(&self) -> Result<u64, StoreError> {

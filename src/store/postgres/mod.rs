@@ -425,6 +425,7 @@ impl SessionStore for PostgresStore {
         let (retry, hold) = (window(policy.retry_window()), window(policy.hold_window()));
         let idle = lifetime(policy.idle_lifetime());
         let all = policy.on_reuse() == OnReuse::Subject;
+        let until_used = policy.is_until_used();
         let clock = self.clock();
         let rotation = on_connection!(self, |client| {
             let due = self
@@ -440,6 +441,7 @@ impl SessionStore for PostgresStore {
                         (&hold, Type::INT8),
                         (&idle, Type::INT8),
                         (&clock, Type::INT8),
+                        (&until_used, Type::BOOL),
                     ],
                 )
                 .await?;
@@ -463,6 +465,7 @@ impl SessionStore for PostgresStore {
                         (&idle, Type::INT8),
                         (&all, Type::BOOL),
                         (&clock, Type::INT8),
+                        (&until_used, Type::BOOL),
                     ],
                 )
                 .await?;
@@ -577,14 +580,16 @@ impl SessionStore for PostgresStore {
         subject: &SubjectDigest,
         session_id: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> Result<(), StoreError> {
         let (subject, session_id) = (&subject.as_bytes()[..], &session_id.as_bytes()[..]);
-        let (generation, clock) = (i64::from(generation), self.clock());
+        let (generation, issue, clock) = (i64::from(generation), i64::from(issue), self.clock());
         on_connection!(self, |client| {
-            let parameters: [Parameter<'_>; 4] = [
+            let parameters: [Parameter<'_>; 5] = [
                 (&subject, Type::BYTEA),
                 (&session_id, Type::BYTEA),
                 (&generation, Type::INT8),
+                (&issue, Type::INT8),
                 (&clock, Type::INT8),
             ];
             self.rows(client, &self.settings.statements.mark_used, &parameters).await?;

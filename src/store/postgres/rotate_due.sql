@@ -12,6 +12,7 @@ FROM (SELECT coalesce($8, floor(extract(epoch FROM clock_timestamp()) * 1000)::b
 WHERE subject = $1 AND session_id = $2 AND generation = $3 AND generation < 4294967295
     AND secret_digest = $4 AND ended_at IS NULL
     AND now < least(idle_expires_at, absolute_expires_at) AND abs(now - handed_at) >= $6
+    AND (used_at IS NOT NULL OR NOT $9)
 RETURNING
     now, session_id, secret_digest, generation, issue, minted_at, handed_at, used_at, last_used_at, idle_expires_at,
     attempt, created_at, absolute_expires_at, facts, claims

@@ -384,6 +384,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
             .double(codec::window(policy.hold_window()))
             .double(codec::lifetime(policy.idle_lifetime()))
             .byte(u8::from(policy.on_reuse() == OnReuse::Subject))
+            .byte(u8::from(policy.is_until_used()))
             .double(self.clock())
             .bytes();
         let (key, id) = (self.key(&presented.subject), presented.session_id.as_bytes());
@@ -465,8 +466,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         subject: &SubjectDigest,
         session_id: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> Result<(), StoreError> {
-        let arguments = Packed::default().number(generation).double(self.clock()).bytes();
+        let arguments = Packed::default().number(generation).number(issue).double(self.clock()).bytes();
         let arguments: [&[u8]; 2] = [session_id.as_bytes(), &arguments];
         let _: i64 = self.run(&SCRIPTS.mark_used, &self.key(subject), &arguments).await?;
         Ok(())

@@ -73,7 +73,7 @@ end
 local function tell(kind, id)
   local message = kind .. ' ' .. KEYS[1]:sub(-22)
   if id ~= '' then
-    message = message .. ' ' .. id:gsub('.', function(byte) return string.format('%02x', byte:byte()) end)
+    message = message .. ' ' .. ('%02x'):rep(#id):format(id:byte(1, -1))
   end
   redis.pcall('PUBLISH', KEYS[1]:sub(1, -23) .. 'ended', message)
 end

@@ -211,8 +211,9 @@ impl SessionStore for FaultStore {
         subject: &SubjectDigest,
         session: &SessionId,
         generation: u32,
+        issue: u32,
     ) -> Result<(), StoreError> {
-        self.inner.mark_used(subject, session, generation).await
+        self.inner.mark_used(subject, session, generation, issue).await
     }
 
     async fn purge_expired(&self) -> Result<u64, StoreError> {
