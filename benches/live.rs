@@ -15,7 +15,6 @@ use std::env;
 use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -25,11 +24,11 @@ use http::{Request, Response};
 use http_body_util::Full;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, service_fn};
-use tower_jwt_auth::test_util::{TestIssuer, new_session};
+use tower_jwt_auth::test_util::new_session;
 use tower_jwt_auth::{
-    AccessGrant, Attempt, AuthContext, Creation, JwtAuthLayer, LiveSessionsLayer, NewSession, NoClaims,
-    Presented, Record, Rotation, SecretDigest, SessionId, SessionPolicy, SessionStore, StoreError,
-    StoreErrorKind, SubjectDigest, Timestamp,
+    AccessGrant, Attempt, AuthContext, Creation, Issuer, JwtAuthLayer, LiveSessionsLayer, NewSession,
+    NoClaims, Presented, Record, Rotation, SecretDigest, SessionId, SessionPolicy, SessionStore, SigningKey,
+    StoreError, StoreErrorKind, SubjectDigest, Timestamp, TokenConfig,
 };
 
 #[global_allocator]
@@ -132,26 +131,32 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 fn main() {
     let (sessions, rounds) = (number("SESSIONS", 1_000_000), number("ROUNDS", 40));
-    let issuer = TestIssuer::new();
+    let config = TokenConfig::builder()
+        .key(SigningKey::hs256(*b"not a secret: it is in the source").unwrap())
+        .issuer("https://app.example")
+        .audience("api")
+        .build()
+        .unwrap();
+    let issuer = Issuer::new(&config).unwrap();
     let policy = SessionPolicy::default();
     let record =
         Record::open(&new_session("everybody", Timestamp::from_unix_seconds(0)), &policy, now_of_day());
     let layer = LiveSessionsLayer::new(Everybody(record), Duration::from_secs(24 * 3600))
         .capacity(usize::try_from(sessions).unwrap() * 5 / 4);
 
-    let bearer = || JwtAuthLayer::new(issuer.verifier::<NoClaims>());
+    let bearer = || JwtAuthLayer::new(config.verifier::<NoClaims>());
     let (mut without, mut with) =
         (bearer().layer(service_fn(answer)), bearer().layer(layer.layer(service_fn(answer))));
     let request = |number| {
-        let token = issuer.token_for(&grant(number), &NoClaims {});
-        Request::get("/").header(AUTHORIZATION, format!("Bearer {token}")).body(()).unwrap()
+        let token = issuer.issue(&grant(number), &NoClaims {}).unwrap();
+        Request::get("/").header(AUTHORIZATION, format!("Bearer {}", token.expose())).body(()).unwrap()
     };
 
     println!("| sessions known | with the layer, to without | added |\n| ---: | ---: | ---: |");
     for known in [1, 1000, sessions] {
         // Tokens that the bearer layer has seen, and sessions that this one knows, spread over all of them.
         let used = known.min(1000);
-        fill(&layer, &issuer, known);
+        fill(&layer, &config, known);
         let requests: Vec<_> = (0..10_000).map(|at| request(at % used * (known / used))).collect();
         time(&mut without, &requests);
         time(&mut with, &requests);
@@ -174,7 +179,7 @@ fn main() {
     )
     .capacity(usize::try_from(sessions).unwrap() * 5 / 4);
     let region = Region::new(ALLOCATOR);
-    fill(&fresh, &issuer, sessions);
+    fill(&fresh, &config, sessions);
     let change = region.change();
     let bytes = change.bytes_allocated - change.bytes_deallocated;
     println!("\n{sessions} sessions: {} MiB, {} bytes each", bytes >> 20, bytes as u64 / sessions);
@@ -186,12 +191,13 @@ fn now_of_day() -> Timestamp {
 }
 
 /// Lets the layer ask for so many sessions, with tokens that nothing but it looks at.
-fn fill(layer: &LiveSessionsLayer, issuer: &TestIssuer, sessions: u64) {
+fn fill(layer: &LiveSessionsLayer, config: &TokenConfig, sessions: u64) {
     let mut service = layer.layer(service_fn(answer));
-    let issuer = Arc::new(issuer.clone());
+    let (issuer, verifier) = (Issuer::new(config).unwrap(), config.verifier::<NoClaims>());
     for number in 0..sessions {
         let mut request = Request::new(());
-        let verified = issuer.verified_for(&grant(number), &NoClaims {});
+        let token = issuer.issue(&grant(number), &NoClaims {}).unwrap();
+        let verified = verifier.verify(token.expose()).unwrap();
         request.extensions_mut().insert(AuthContext::for_test(verified));
         let answer = now(service.call(request)).unwrap();
         assert!(answer.status().is_success(), "session {number}");

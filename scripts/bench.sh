@@ -79,6 +79,8 @@ END
     e2e 2>"$target/e2e.txt"
     printf '\n## Many tokens\n\n`scripts/bench.sh scale`, benches/peers/src/bin/scale.rs\n'
     peers scale 2>/dev/null
+    printf '\n## Live sessions\n\n`scripts/bench.sh live`, benches/live.rs\n\n'
+    cargo bench --quiet --bench live 2>/dev/null
     printf '\n## The cache\n\n`scripts/bench.sh caches`, benches/peers/src/bin/caches.rs\n\n'
     peers caches 2>/dev/null
   )
