@@ -152,6 +152,10 @@ fn main() {
         Request::get("/").header(AUTHORIZATION, format!("Bearer {}", token.expose())).body(()).unwrap()
     };
 
+    println!(
+        "A request with a repeated token (HS256) behind the bearer layer, with and without the live sessions layer. The requests are of up"
+    );
+    println!("to 1000 sessions, spread over those that are known.\n");
     println!("| sessions known | with the layer, to without | added |\n| ---: | ---: | ---: |");
     for known in [1, 1000, sessions] {
         // Tokens that the bearer layer has seen, and sessions that this one knows, spread over all of them.

@@ -5,7 +5,8 @@
 //! STORE=postgres://app@127.0.0.1:5433/app cargo run --example two_nodes --features postgres
 //! ```
 //!
-//! Starts itself twice as a server, opens a session on the first, and refreshes, lists and ends it on the other.
+//! Starts itself twice as a server, opens a session on the first, and refreshes, lists and ends it on the other. Then the first
+//! refuses the access token, too, which is good for a quarter of an hour by itself.
 
 // Without a store for many nodes it says only what it needs.
 #![cfg_attr(not(any(feature = "redis", feature = "postgres")), allow(dead_code, clippy::unused_async))]
@@ -14,9 +15,10 @@ use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::routing::get;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
@@ -28,8 +30,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
-    AuthService, Authenticator, AuthnError, ClientInfo, Identity, RefreshKeys, Retry, SessionPolicy,
-    SessionStore, SigningKey, TokenConfig,
+    AuthService, Authenticator, AuthnError, ClientInfo, Identity, JwtAuthLayer, LiveSessionsLayer,
+    RefreshKeys, Retry, SessionPolicy, SessionStore, SigningKey, TokenConfig,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -72,19 +74,27 @@ impl Authenticator for Accounts {
 async fn node(store: &str) -> Result<(), Failure> {
     match store.split_once("://").map(|(scheme, _)| scheme) {
         #[cfg(feature = "redis")]
-        Some("redis" | "rediss") => serve(tower_jwt_auth::RedisStore::open(store)?).await,
+        Some("redis" | "rediss") => {
+            let url = store;
+            let store = tower_jwt_auth::RedisStore::open(url)?;
+            let hears = store.listen(url)?;
+            serve(store, hears).await
+        }
         #[cfg(feature = "postgres")]
         Some("postgres" | "postgresql") => {
-            let store = tower_jwt_auth::PostgresStore::open(store)?;
+            let url = store;
+            let store = tower_jwt_auth::PostgresStore::open(url)?;
             // Both nodes do this at once: one makes the tables, the other one waits.
             store.migrate().await?;
-            serve(store).await
+            let hears = store.listen(url)?;
+            serve(store, hears).await
         }
         _ => Err("set STORE to redis://.. or postgres://.., and build with --features redis,postgres".into()),
     }
 }
 
-async fn serve(store: impl SessionStore) -> Result<(), Failure> {
+/// `hears` tells the layers of this node what the other one ends, as long as it is held.
+async fn serve<S: SessionStore + Clone, T>(store: S, hears: T) -> Result<(), Failure> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let address = listener.local_addr()?;
     // All nodes of a deployment have the same keys. Real ones are random, and come from its secrets.
@@ -95,12 +105,18 @@ async fn serve(store: impl SessionStore) -> Result<(), Failure> {
         .build()?;
     // So short that the story need not wait before a token is due.
     let retry = Retry::Within { retry: Duration::from_secs(10), hold: Duration::from_millis(100) };
-    let auth = AuthService::builder(&config, RefreshKeys::new([8; 32])?, store, Accounts)
+    let auth = AuthService::builder(&config, RefreshKeys::new([8; 32])?, store.clone(), Accounts)
         .policy(SessionPolicy::default().with_retry(retry))
         .add_origin(&format!("http://{address}"))
         .build()?;
+    let api = Router::new()
+        .route("/api/me", get(async || "an access token of a session that lives"))
+        // The last one is the first to see a request.
+        .layer(LiveSessionsLayer::new(store, Duration::from_secs(5)))
+        .layer(JwtAuthLayer::new(config.verifier::<User>()));
     println!("listening on http://{address}");
-    axum::serve(listener, Router::new().nest_service(auth.path(), auth.clone())).await?;
+    axum::serve(listener, api.nest_service(auth.path(), auth.clone())).await?;
+    drop(hears);
     Ok(())
 }
 
@@ -133,6 +149,9 @@ async fn story() -> Result<(), Failure> {
     expect(sessions >= 1, "the session is not listed")?;
     println!("two: ada has {sessions} session(s)");
 
+    browser.on_one(Method::GET, "/api/me", &[(AUTHORIZATION, &bearer)], "").await?;
+    println!("one: her access token is good");
+
     let logout = browser.on_two(Method::POST, "/auth/logout", &[(COOKIE, &next)]).await?;
     expect(logout.status() == StatusCode::NO_CONTENT, "the logout failed")?;
     println!("two: ada signed out");
@@ -141,6 +160,16 @@ async fn story() -> Result<(), Failure> {
         browser.send(browser.one.url()?, Method::POST, "/auth/refresh", &[(COOKIE, &next)], "").await?;
     expect(refused.status() == StatusCode::UNAUTHORIZED, "the session goes on")?;
     println!("one: the session has ended here, too");
+
+    let began = Instant::now();
+    let me = [(AUTHORIZATION, &*bearer)];
+    while browser.send(browser.one.url()?, Method::GET, "/api/me", &me, "").await?.status()
+        != StatusCode::UNAUTHORIZED
+    {
+        expect(began.elapsed() < Duration::from_secs(60), "the access token is still good")?;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("one: her access token is refused, {} ms later", began.elapsed().as_millis());
     Ok(())
 }
 

@@ -72,7 +72,7 @@ fn two_nodes_tell_their_story(store: &str) {
     let output = Command::new(program).env("STORE", store).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.contains("one: the session has ended here, too"), "{told}");
+    assert!(told.contains("one: her access token is refused"), "{told}");
 }
 
 #[test]

@@ -111,6 +111,15 @@ impl<C: Claims> Sessions<C> {
         self.core.list(subject).await.map_err(|error| self.at_home(error))
     }
 
+    /// How many sessions a subject has.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
+    pub async fn count(&self, subject: &str) -> Result<usize, SessionError> {
+        self.list(subject).await.map(|sessions| sessions.len())
+    }
+
     /// The `Set-Cookie` value that makes a browser forget the refresh cookie; `None` where none is ever set.
     pub fn clear_cookie(&self) -> Option<HeaderValue> {
         if self.core.delivery.uses_cookie() { self.core.cookie.clear() } else { None }

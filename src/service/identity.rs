@@ -124,7 +124,7 @@ impl SessionInfo {
         self.record.facts.created_at
     }
 
-    /// When it was last refreshed.
+    /// When it was last refreshed: requests with its access tokens cost no write, so this is as coarse as their lifetime.
     pub fn last_used_at(&self) -> Timestamp {
         self.record.state.last_used_at
     }

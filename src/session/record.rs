@@ -60,7 +60,7 @@ pub struct RotationState {
     pub issue: u32,
     /// The attempt that made this generation.
     pub attempt: Attempt,
-    /// When the session was last refreshed.
+    /// When the session was last refreshed. Not each use: that would be a write for each request.
     pub last_used_at: Timestamp,
     /// When the session ends unless it is refreshed.
     pub idle_expires_at: Timestamp,
