@@ -9,8 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Barrier;
@@ -21,7 +21,7 @@ use crate::session::{
     ClientInfo, Decision, NewSession, OnReuse, Presented, Record, Retry, RotationState, SecretDigest,
     SessionPolicy, SubjectDigest, Unknown, decide,
 };
-use crate::store::{Creation, Rotation, SessionStore};
+use crate::store::{Creation, Listen, Rotation, SessionChange, SessionStore};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -117,6 +117,7 @@ macro_rules! store_contract {
             a_resent_create_does_not_undo_an_end_beside_another
             a_resent_logout_is_answered_again
             a_resent_end_of_all_spares_later_logins
+            a_feed_is_told_of_each_end
         );
         $crate::store_contract!(@many $open:
             at_once_a_token_has_one_successor
@@ -892,6 +893,79 @@ pub async fn a_resent_end_of_all_spares_later_logins<S: SessionStore, C: ShiftTi
         bench.clock.advance(10 * SECOND);
     }
     created(bench.store.create(&new_session(&session.subject, under_way), &policy()).await.unwrap());
+}
+
+/// What the feed of a store told.
+#[derive(Default)]
+struct Told(Mutex<Vec<SessionChange>>);
+
+impl Listen for Told {
+    fn changed(&self, change: &SessionChange) {
+        self.0.lock().unwrap().push(change.clone());
+    }
+}
+
+/// Where a store has a feed, an operation has told of what it ended when it returns.
+pub async fn a_feed_is_told_of_each_end<S: SessionStore, C: ShiftTime>(bench: &Bench<S, C>) {
+    let Some(feed) = bench.store.feed() else { return };
+    let told = Arc::new(Told::default());
+    let weak = Arc::downgrade(&told);
+    feed.listen(weak);
+    // Others of the same server may be heard of at any time.
+    let take = |subject: &SubjectDigest| {
+        let mut all = std::mem::take(&mut *told.0.lock().unwrap());
+        all.retain(|change| match change {
+            SessionChange::Ended { subject: of, .. }
+            | SessionChange::AllEnded { subject: of, .. }
+            | SessionChange::Replaced { subject: of, .. } => of == subject,
+        });
+        all
+    };
+    let (strict, until_used) = (policy().with_retry(Retry::Strict), until_used());
+    let name = subject("told");
+    let digest = SubjectDigest::of(&name);
+    let ended =
+        |session: &NewSession| SessionChange::Ended { subject: digest, session_id: session.session_id };
+
+    let session = bench.open(&name).await;
+    bench.rotate(&present(&session, 0), &strict).await;
+    assert_eq!(take(&digest), [], "nothing has ended");
+    assert_eq!(bench.rotate(&present(&session, 0), &strict).await.decision, Decision::Superseded);
+    assert_eq!(take(&digest), [ended(&session)]);
+
+    for on_reuse in [OnReuse::Session, OnReuse::Subject] {
+        let policy = strict.clone().with_on_reuse(on_reuse);
+        let session = bench.open(&name).await;
+        bench.rotate(&present(&session, 0), &policy).await;
+        bench.rotate(&present(&session, 1), &policy).await;
+        assert_eq!(bench.rotate(&present(&session, 0), &policy).await.decision, Decision::Reused);
+        let all = SessionChange::AllEnded { subject: digest, except: None };
+        assert_eq!(take(&digest), [if on_reuse == OnReuse::Session { ended(&session) } else { all }]);
+    }
+
+    let session = bench.open(&name).await;
+    let revoke = || bench.store.revoke(&digest, &session.session_id, None, &session.attempt);
+    assert!(revoke().await.unwrap());
+    assert_eq!(take(&digest), [ended(&session)]);
+
+    let (first, second) = (bench.open(&name).await, bench.open(&name).await);
+    let except = Some(&second.session_id);
+    bench.store.revoke_subject(&digest, except, &strict, &fresh_attempt()).await.unwrap();
+    assert_eq!(take(&digest), [SessionChange::AllEnded { subject: digest, except: Some(second.session_id) }]);
+    let _ = first;
+
+    bench.clock.advance(MINUTE);
+    let login = new_session(&name, bench.now().await);
+    created(bench.store.create(&login, &policy().with_sessions_per_subject(1)).await.unwrap());
+    assert_eq!(take(&digest), [ended(&second)]);
+
+    let session = bench.open(&name).await;
+    bench.rotate(&present(&session, 0), &until_used).await;
+    for _ in 0..2 {
+        bench.clock.advance(RETRY + MARGIN);
+        bench.rotate(&present(&session, 0), &until_used).await;
+    }
+    assert_eq!(take(&digest), [SessionChange::Replaced { subject: digest, session_id: session.session_id }]);
 }
 
 // At once. Times stand still if the clock does, so order is told by what has returned.
