@@ -174,6 +174,7 @@
 //! | | `keys_not_fetched` | warn | `of`; `reason`: a `FetchErrorKind`; `detail`; `cause`: what the HTTP client says, in its own words; `failures`: one after another |
 //! | `tower_jwt_auth::live` | `rejected` | info, error for a fault of the wiring | `reason`: `session_ended`, `replaced`, `unavailable`, `no_bearer_layer` |
 //! | | `unavailable` | error | `error` |
+//! | | `use_not_reported` | warn | `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `push_joined` | info | |

@@ -353,6 +353,7 @@ async fn a_refusal_of_the_extractor_is_one_event() {
         (
             bare(Method::GET, "/here").bearer("a.b.c"),
             vec![
+                "DEBUG tower_jwt_auth::bearer: a token is not good reason=\"malformed\" detail=\"a segment is not canonical base64url\"",
                 "INFO tower_jwt_auth::bearer: a request passed that would be refused reason=\"malformed\"",
                 "INFO tower_jwt_auth::authorize: a request was refused reason=\"malformed\"",
             ],

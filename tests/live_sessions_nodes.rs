@@ -322,6 +322,13 @@ mod postgres {
         what_one_node_ends_the_other_hears_of(&site).await;
         what_one_node_replaces_the_other_hears_of(&site).await;
         without_messages_the_bound_holds(&site).await;
+        let silent = PostgresStore::builder(site.one.pool().clone()).without_notify().build().unwrap();
+        let (gate, bounded) = (Gate::new(&site.two, NEVER), Gate::new(&site.two, Duration::from_millis(200)));
+        let session = open(&silent, "silent", &SessionPolicy::default()).await;
+        assert_eq!((gate.status(&session).await, bounded.status(&session).await), (200, 200));
+        revoke(&silent, &session).await;
+        bounded.until(&session, 401).await;
+        assert_eq!(gate.status(&session).await, 200, "it told nobody");
         let channel = server.psql("SELECT 'tower_jwt_auth_' || substr(encode(sha256('\"tower_jwt_auth\".\"sessions\"'), 'hex'), 1, 16)");
         let say = |message: &str| drop(server.psql(&format!("NOTIFY {}, '{message}'", channel.trim())));
         what_is_none_of_ours_is_passed_over(&site, say).await;

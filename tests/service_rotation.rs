@@ -12,7 +12,11 @@ use std::time::Duration;
 
 use tower_jwt_auth::{AuthService, ConfigErrorKind, OnReuse, RefreshKeys, Retry, SessionPolicy};
 
-use crate::support::service::{Answer, Fault, HOLD, NAME, Op, REFRESH_SECRET, RETRY, World, post, strict};
+use http::Method;
+
+use crate::support::service::{
+    Answer, Fault, HOLD, NAME, Op, REFRESH_SECRET, RETRY, World, bare, post, strict,
+};
 use crate::support::{DAY, HOUR, SECOND};
 
 const MS: Duration = Duration::from_millis(1);
@@ -96,6 +100,23 @@ async fn until_used_a_retry_a_day_later_is_answered_by_a_replacement() {
     world.clock.advance(RETRY);
     world.refresh(&lost.refresh()).await.refused(401, "invalid_grant");
     assert_eq!(world.generation("ada").await, None);
+}
+
+/// The service's own routes are verifiers as well: they refuse what was replaced, and note what is in use.
+#[tokio::test]
+async fn until_used_the_routes_look_at_tokens_as_the_layer_does() {
+    let world = World::with(|builder| builder.policy(until_used()).use_is_reported());
+    let first = world.login("ada").await.refresh();
+    without_cookie(world.rotate(&first).await);
+    let withheld = world.refresh(&first).await.access();
+    world.clock.advance(RETRY);
+    let given = world.refresh(&first).await.access();
+    let sessions = async |token: &str| world.send(bare(Method::GET, "/auth/sessions").bearer(token)).await;
+    sessions(&withheld).await.refused(401, "invalid_token");
+    sessions(&given).await.expect(200);
+    // It is in use now, so the predecessor is one too many.
+    world.clock.advance(RETRY);
+    world.refresh(&first).await.refused(401, "invalid_grant");
 }
 
 #[tokio::test]

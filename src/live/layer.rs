@@ -47,7 +47,8 @@ pub struct LiveSessionsLayer {
 impl LiveSessionsLayer {
     /// Asks this store, which should be a clone of the one that the [`AuthService`](crate::AuthService) of this process has.
     ///
-    /// What it has said of a session is good for `max_staleness`; with zero it is asked at each request. What this process
+    /// What it has said of a session is good for `max_staleness`; with zero it is asked at each request. The time is that of the
+    /// runtime, which may stand still while a machine is suspended. What this process
     /// ends is refused at once by those clones of a store that have one [feed](SessionStore::feed), as those of this crate.
     pub fn new(store: impl SessionStore, max_staleness: Duration) -> Self {
         Self { near: Near::new(Settings::new(store, max_staleness)), issuer: None }
@@ -60,15 +61,17 @@ impl LiveSessionsLayer {
     }
 
     /// Lets the last answer count for so long while the store does not answer. By default such requests are refused with 503
-    /// (gRPC: 14). A session of which this process never heard is refused in any case.
+    /// (gRPC: 14). A session of which this process never heard is refused in any case; with a `max_staleness` of zero nothing is
+    /// remembered, so nothing is trusted.
     pub fn trust_for(self, bound: Duration) -> Self {
         self.with(|settings| settings.trust = bound)
     }
 
-    /// Tells the store of each generation of tokens that is seen in use: one write per rotation, behind the request. This is
+    /// Tells the store of each generation of tokens that is seen in use: one write per rotation and node, behind the request
+    /// (with a `max_staleness` of zero, each request until it is noted). This is
     /// what [`Retry::UntilUsed`](crate::Retry::UntilUsed) goes by, and all verifiers of the tokens must do it.
     ///
-    /// A write that fails is tried again with the next request. Until it succeeds, the refresh token before counts as one whose
+    /// A write that fails is tried again by a request a second later. Until it succeeds, the refresh token before counts as one whose
     /// successor never arrived.
     pub fn report_use(self) -> Self {
         self.with(|settings| settings.reports_use = true)

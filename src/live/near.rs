@@ -1,13 +1,16 @@
 //! [`Near`]: what this process knows of sessions, and how it comes to know more.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 use crate::clock::{Clock, SystemClock};
 use crate::session::{Record, SessionId, SubjectDigest};
@@ -16,6 +19,9 @@ use crate::timer;
 
 /// How long a store that did not answer is not asked again for the same session: what `Retry-After` says.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often one request asks at most, where each answer is outdated by what is told meanwhile.
+const ROUNDS: usize = 4;
 
 /// The settings of a [`LiveSessionsLayer`](crate::LiveSessionsLayer).
 #[derive(Clone)]
@@ -48,6 +54,7 @@ pub(super) struct Near {
     /// What moments are counted from.
     start: Instant,
     seen: Cache<SessionId, Seen>,
+    questions: Questions,
     endings: Endings,
     subjects: RandomState,
 }
@@ -80,8 +87,10 @@ type Moment = u64;
 struct Seen {
     /// Of the subject's name, so that a session is nobody else's; none where the store told of it.
     subject: Option<u64>,
-    /// The first half of the subject's digest.
-    digest: u64,
+    /// The place of the subject among the endings.
+    place: u16,
+    /// How many endings were told when the store was asked.
+    told: u64,
     /// When the store was asked that answered.
     asked_at: Moment,
     /// When the store was asked that did not answer.
@@ -122,7 +131,9 @@ impl Near {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         let near = Arc::new(Self {
             start: timer::now(),
-            seen: Cache::new(settings.capacity),
+            // One that holds nothing could not even note that a token is in use.
+            seen: Cache::new(settings.capacity.max(1)),
+            questions: Questions::default(),
             endings: Endings::default(),
             subjects: RandomState::new(),
             settings,
@@ -148,42 +159,49 @@ impl Near {
             return None;
         }
         let seen = self.seen.get(&claimed.session_id)?;
-        self.decide(&seen, claimed).inspect(|sight| self.note_use(*sight, &seen, claimed))
+        self.decide(&seen, claimed, self.now()).inspect(|sight| self.note_use(*sight, &seen, claimed))
     }
 
-    fn decide(&self, seen: &Seen, claimed: Claimed<'_>) -> Option<Sight> {
-        let now = self.now();
-        let age = Duration::from_micros(now.saturating_sub(seen.asked_at));
-        let sight = self.sight(seen, claimed, now)?;
+    /// `came` is when the request did: what was asked for then need not be younger because the answer took long.
+    fn decide(&self, seen: &Seen, claimed: Claimed<'_>, came: Moment) -> Option<Sight> {
+        let age = Duration::from_micros(came.saturating_sub(seen.asked_at));
         // Who ended all sessions of the subject since has to be asked which this one is of.
-        let is_certain = sight != Sight::Unavailable && !self.endings.since(seen);
-        if is_certain && age < self.settings.max_staleness {
+        let certain = self.sight(seen, claimed, came).filter(|_| !self.endings.since(seen));
+        if let Some(sight) = certain
+            && age < self.settings.max_staleness
+        {
             return Some(sight);
         }
-        let failed_at = seen.failed_at?;
-        let is_patient = now.saturating_sub(failed_at) < micros(PATIENCE);
-        is_patient.then_some(if is_certain && age < self.settings.trust { sight } else { Sight::Unavailable })
+        let is_patient = self.now().saturating_sub(seen.failed_at?) < micros(PATIENCE);
+        let trusted = certain.filter(|_| age < self.settings.trust);
+        is_patient.then_some(trusted.unwrap_or(Sight::Unavailable))
     }
 
-    /// What was seen says of a token; `None` if it is of another subject, or the token is newer.
+    /// What was seen says of a token; `None` if it says nothing: of another subject, of a newer token, of a session that may
+    /// have been prolonged.
     fn sight(&self, seen: &Seen, claimed: Claimed<'_>, now: Moment) -> Option<Sight> {
         if seen.subject.is_some_and(|subject| subject != self.subject(claimed.subject)) {
             return None;
         }
-        Some(match seen.state {
-            State::Live(newest) if now >= newest.until => Sight::Ended,
-            State::Live(newest) if claimed.issue < newest.issue => Sight::Replaced,
-            State::Live(newest) if claimed.issue > newest.issue => return None,
-            State::Live(_) => Sight::Live,
-            State::Ended => Sight::Ended,
-            State::Unknown => Sight::Unavailable,
-        })
+        match seen.state {
+            State::Live(newest) if now >= newest.until || claimed.issue > newest.issue => None,
+            State::Live(newest) if claimed.issue < newest.issue => Some(Sight::Replaced),
+            State::Live(_) => Some(Sight::Live),
+            State::Ended => Some(Sight::Ended),
+            State::Unknown => None,
+        }
     }
 
     /// What the store's own answer to the question says of a token. One that is newer than the store knows is of a store that
     /// lost writes.
     fn answer(&self, seen: &Seen, claimed: Claimed<'_>) -> Sight {
-        self.sight(seen, claimed, self.now()).unwrap_or(Sight::Live)
+        match seen.state {
+            State::Live(newest) if self.now() >= newest.until => Sight::Ended,
+            State::Live(newest) if claimed.issue < newest.issue => Sight::Replaced,
+            State::Live(_) => Sight::Live,
+            State::Ended => Sight::Ended,
+            State::Unknown => Sight::Unavailable,
+        }
     }
 
     /// Tells the store, behind the request, that a token is in use which was not seen before.
@@ -192,39 +210,57 @@ impl Near {
             return;
         };
         let Some(generation) = claimed.generation.filter(|_| newest.is_new(claimed)) else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
         if !self.remember_use(claimed, generation) {
             return;
         }
-        let Ok(runtime) = Handle::try_current() else { return };
         let (near, subject) = (Arc::clone(self), SubjectDigest::of(claimed.subject));
         let (session_id, issue) = (claimed.session_id, claimed.issue);
         runtime.spawn(async move {
             let told = near.settings.store.mark_used(&subject, &session_id, generation, issue).await;
             if let Err(error) = told {
-                report(&error);
-                // The next request tells it.
-                near.seen.remove(&session_id);
+                tracing::warn!(
+                    name: "use_not_reported", target: "tower_jwt_auth::live",
+                    error = &error as &(dyn std::error::Error + 'static),
+                    "the store was not told that a token is in use: a later request tells it"
+                );
+                sleep(PATIENCE).await;
+                near.forget_use(&session_id, generation, issue);
             }
         });
     }
 
     /// Whether this request is the one that tells.
     fn remember_use(&self, claimed: Claimed<'_>, generation: u32) -> bool {
-        if self.settings.max_staleness.is_zero() {
-            return true;
-        }
-        // Only what is there, and lives: an end that was told meanwhile must stay.
-        let noted = self.seen.entry(&claimed.session_id, Some(Duration::ZERO), |_, seen| {
-            let is_new = match &mut seen.state {
-                State::Live(newest) if newest.is_new(claimed) => {
+        // Asked each time, nothing is remembered.
+        self.settings.max_staleness.is_zero()
+            || self.change(&claimed.session_id, |newest| {
+                let is_new = newest.is_new(claimed);
+                if is_new {
                     (newest.generation, newest.is_used) = (generation, true);
-                    true
                 }
-                _ => false,
-            };
-            EntryAction::Retain(is_new)
+                is_new
+            })
+    }
+
+    fn forget_use(&self, session_id: &SessionId, generation: u32, issue: u32) {
+        self.change(session_id, |newest| {
+            if (newest.generation, newest.issue) == (generation, issue) {
+                newest.is_used = false;
+            }
+            false
         });
-        matches!(noted, EntryResult::Retained(true))
+    }
+
+    /// Changes what is there, and lives: an end that was told meanwhile must stay.
+    fn change(&self, session_id: &SessionId, change: impl FnOnce(&mut Newest) -> bool) -> bool {
+        let changed = self.seen.entry(session_id, Some(Duration::ZERO), |_, seen| {
+            EntryAction::Retain(match &mut seen.state {
+                State::Live(newest) => change(newest),
+                State::Unknown | State::Ended => false,
+            })
+        });
+        matches!(changed, EntryResult::Retained(true))
     }
 
     fn subject(&self, subject: &str) -> u64 {
@@ -235,69 +271,110 @@ impl Near {
     pub(super) async fn ask(self: &Arc<Self>, claimed: Claimed<'_>) -> Sight {
         if self.settings.max_staleness.is_zero() {
             // Each for itself: a question that began earlier may have an answer of before.
-            let seen = self.look(claimed, None).await;
-            return self.told(&seen, claimed);
+            let seen = self.look(claimed).await;
+            return self.decided(self.answer(&seen, claimed), &seen, claimed);
         }
         let came = self.now();
-        loop {
-            let before = self.seen.get(&claimed.session_id);
-            if let Some(seen) = &before {
-                if let Some(sight) = self.decide(seen, claimed) {
-                    self.note_use(sight, seen, claimed);
-                    return sight;
-                }
-                // Not one that somebody else has put there meanwhile.
-                let (asked_at, failed_at) = (seen.asked_at, seen.failed_at);
-                self.seen.remove_if(&claimed.session_id, |held| {
-                    (held.asked_at, held.failed_at) == (asked_at, failed_at)
-                });
+        // What is told meanwhile may be later than an answer, which is then asked for again; not for ever.
+        for _ in 0..ROUNDS {
+            let known = self.seen.get(&claimed.session_id);
+            if let Some(seen) = &known
+                && let Some(sight) = self.decide(seen, claimed, came)
+            {
+                return self.decided(sight, seen, claimed);
             }
-            match self.seen.get_value_or_guard_async(&claimed.session_id).await {
-                // What has come of somebody else's question is looked at again, for an end that came meanwhile.
-                Ok(seen) if seen.failed_at.is_some_and(|failed_at| failed_at >= came) => {
-                    return self.decide(&seen, claimed).unwrap_or(Sight::Unavailable);
-                }
-                Ok(_) => {}
-                Err(guard) => {
-                    let seen = self.look(claimed, before).await;
-                    // What was told meanwhile may be later than the answer: then it is asked again.
-                    if guard.insert(seen).is_ok() && !self.endings.since(&seen) {
-                        return self.told(&seen, claimed);
+            match self.questions.join(&claimed.session_id) {
+                // It looks again, for an end that came meanwhile. One that was given up is asked by the next.
+                Err(mut theirs) => {
+                    if theirs.changed().await.is_ok()
+                        && let Some(seen) = *theirs.borrow()
+                        && seen.asked_at >= came
+                        && seen.failed_at.is_none()
+                        && seen.subject == Some(self.subject(claimed.subject))
+                        && !self.endings.since(&seen)
+                        && !self.is_ended(&claimed.session_id)
+                    {
+                        return self.decided(self.answer(&seen, claimed), &seen, claimed);
                     }
+                }
+                Ok(ours) => {
+                    let question = Question {
+                        near: self,
+                        session_id: claimed.session_id,
+                        begun: self.now(),
+                        ours: Some(ours),
+                    };
+                    let seen = self.keep(&claimed.session_id, self.look(claimed).await);
+                    question.answer(seen);
+                    let sight = match seen.failed_at {
+                        Some(_) => self.decide(&seen, claimed, came).unwrap_or(Sight::Unavailable),
+                        None if self.endings.since(&seen) => continue,
+                        None => self.answer(&seen, claimed),
+                    };
+                    return self.decided(sight, &seen, claimed);
                 }
             }
         }
+        Sight::Unavailable
     }
 
-    /// What is decided by what the store has just said.
-    fn told(self: &Arc<Self>, seen: &Seen, claimed: Claimed<'_>) -> Sight {
-        let sight = match seen.failed_at {
-            Some(_) => self.decide(seen, claimed).unwrap_or(Sight::Unavailable),
-            None => self.answer(seen, claimed),
-        };
+    fn decided(self: &Arc<Self>, sight: Sight, seen: &Seen, claimed: Claimed<'_>) -> Sight {
         self.note_use(sight, seen, claimed);
         sight
     }
 
-    /// What the store says, or else what was seen before.
-    async fn look(&self, claimed: Claimed<'_>, before: Option<Seen>) -> Seen {
-        let asked_at = self.now();
+    fn is_ended(&self, session_id: &SessionId) -> bool {
+        self.seen.get(session_id).is_some_and(|seen| seen.state == State::Ended)
+    }
+
+    /// Puts an answer into the memory, but for what was told since it was asked for. What holds now.
+    fn keep(&self, session_id: &SessionId, new: Seen) -> Seen {
+        let kept = self.seen.entry(session_id, Some(Duration::ZERO), |_, seen| {
+            if new.failed_at.is_some() {
+                // What was seen before may be trusted.
+                if seen.subject.is_none() || seen.subject == new.subject {
+                    seen.failed_at = new.failed_at;
+                } else {
+                    *seen = new;
+                }
+            } else if seen.told <= new.told {
+                *seen = new;
+            }
+            EntryAction::Retain(*seen)
+        });
+        if let EntryResult::Retained(seen) = kept {
+            return seen;
+        }
+        if let EntryResult::Vacant(place) = kept
+            && place.insert(new).is_ok()
+        {
+            return new;
+        }
+        // Something was told in this very moment.
+        self.seen.get(session_id).unwrap_or(new)
+    }
+
+    /// What the store says; it is asked once more where it does not answer.
+    async fn look(&self, claimed: Claimed<'_>) -> Seen {
+        let (asked_at, told) = (self.now(), self.endings.told());
         let digest = SubjectDigest::of(claimed.subject);
         let unknown = Seen {
             subject: Some(self.subject(claimed.subject)),
-            digest: half(&digest),
+            place: Endings::place_of(&digest),
+            told,
             asked_at,
             failed_at: None,
             state: State::Unknown,
         };
-        match self.settings.store.get(&digest, &claimed.session_id).await {
+        let mut found = self.settings.store.get(&digest, &claimed.session_id).await;
+        if found.is_err() {
+            found = self.settings.store.get(&digest, &claimed.session_id).await;
+        }
+        match found {
             Ok(found) => Seen { state: self.state(found.as_ref(), asked_at), ..unknown },
             Err(error) => {
                 report(&error);
-                // What was seen of somebody else does not help.
-                let before =
-                    before.filter(|seen| seen.subject.is_none_or(|subject| Some(subject) == unknown.subject));
-                Seen { failed_at: Some(self.now()), ..before.unwrap_or(unknown) }
+                Seen { failed_at: Some(self.now()), ..unknown }
             }
         }
     }
@@ -323,10 +400,6 @@ fn micros(duration: Duration) -> Moment {
     Moment::try_from(duration.as_micros()).unwrap_or(Moment::MAX)
 }
 
-fn half(digest: &SubjectDigest) -> u64 {
-    digest.as_bytes().first_chunk().map(|half| u64::from_be_bytes(*half)).unwrap_or_default()
-}
-
 fn report(error: &StoreError) {
     tracing::error!(
         name: "unavailable", target: "tower_jwt_auth::live",
@@ -340,53 +413,136 @@ impl Listen for Near {
     fn changed(&self, change: &SessionChange) {
         match change {
             SessionChange::Ended { subject, session_id } => {
-                // Over a question that is under way, too: its answer is then not taken.
                 let ended = Seen {
                     subject: None,
-                    digest: half(subject),
+                    place: Endings::place_of(subject),
+                    told: self.endings.tell(),
                     asked_at: self.now(),
                     failed_at: None,
                     state: State::Ended,
                 };
-                self.seen.insert(*session_id, ended);
+                // Whoever asks later is told by the store; whoever asks now may have an answer of before.
+                if self.questions.is_asked(session_id) || self.seen.get(session_id).is_some() {
+                    self.seen.insert(*session_id, ended);
+                }
             }
-            SessionChange::AllEnded { subject, .. } => {
-                self.endings.note(half(subject), self.now());
-            }
-            SessionChange::Replaced { session_id, .. } => {
-                self.seen.remove(session_id);
-            }
+            SessionChange::AllEnded { subject, .. }
+            | SessionChange::Replaced { subject, .. }
+            | SessionChange::Uncertain { subject } => self.endings.note(subject),
         }
     }
 }
 
-/// When all sessions of a subject ended last, by a few bits of its digest: of two that share a place both are asked for
-/// again. So nothing grows, and nobody waits.
-struct Endings(Box<[AtomicU64]>);
+/// What was told of subjects whose sessions ended, each with its number, by a few bits of the subject's digest: of two that
+/// share a place both are asked for again. So nothing grows, and nobody waits. Numbers and not times, so that an order is
+/// one.
+struct Endings {
+    told: AtomicU64,
+    places: Box<[AtomicU64]>,
+}
 
 impl Endings {
-    /// A power of two: 32 KiB.
-    const PLACES: usize = 4096;
+    /// 32 KiB.
+    const PLACES: u16 = 4096;
 
-    fn place(&self, digest: u64) -> Option<&AtomicU64> {
-        self.0.get(usize::try_from(digest % Self::PLACES as u64).unwrap_or_default())
+    fn place_of(digest: &SubjectDigest) -> u16 {
+        let [high, low, ..] = *digest.as_bytes();
+        u16::from_be_bytes([high, low]) % Self::PLACES
     }
 
-    fn note(&self, digest: u64, now: Moment) {
-        if let Some(place) = self.place(digest) {
-            // 0 is never.
-            place.fetch_max(now.saturating_add(1), Ordering::SeqCst);
+    /// How many there were.
+    fn told(&self) -> u64 {
+        self.told.load(Ordering::SeqCst)
+    }
+
+    /// The number of one more.
+    fn tell(&self) -> u64 {
+        self.told.fetch_add(1, Ordering::SeqCst).saturating_add(1)
+    }
+
+    fn note(&self, subject: &SubjectDigest) {
+        if let Some(place) = self.places.get(usize::from(Self::place_of(subject))) {
+            place.fetch_max(self.tell(), Ordering::SeqCst);
         }
     }
 
     /// Whether all sessions of its subject may have ended since the store was asked.
     fn since(&self, seen: &Seen) -> bool {
-        self.place(seen.digest).is_some_and(|place| place.load(Ordering::SeqCst) > seen.asked_at)
+        let place = self.places.get(usize::from(seen.place));
+        place.is_some_and(|place| place.load(Ordering::SeqCst) > seen.told)
     }
 }
 
 impl Default for Endings {
     fn default() -> Self {
-        Self((0..Self::PLACES).map(|_| AtomicU64::new(0)).collect())
+        let places = (0..Self::PLACES).map(|_| AtomicU64::new(0)).collect();
+        Self { told: AtomicU64::new(0), places }
+    }
+}
+
+/// The questions that are under way, one for each session.
+#[derive(Default)]
+struct Questions(Mutex<HashMap<SessionId, watch::Receiver<Option<Seen>>>>);
+
+impl Questions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Receiver<Option<Seen>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The question to be asked, or else the one that somebody asks already.
+    fn join(
+        &self,
+        session_id: &SessionId,
+    ) -> Result<watch::Sender<Option<Seen>>, watch::Receiver<Option<Seen>>> {
+        match self.lock().entry(*session_id) {
+            Entry::Occupied(theirs) => Err(theirs.get().clone()),
+            Entry::Vacant(place) => {
+                let (ours, theirs) = watch::channel(None);
+                place.insert(theirs);
+                Ok(ours)
+            }
+        }
+    }
+
+    fn is_asked(&self, session_id: &SessionId) -> bool {
+        self.lock().contains_key(session_id)
+    }
+}
+
+/// Makes room for the next question when it is given up: a client may go away while it waits.
+struct Question<'n> {
+    near: &'n Near,
+    session_id: SessionId,
+    begun: Moment,
+    /// Taken by the answer.
+    ours: Option<watch::Sender<Option<Seen>>>,
+}
+
+impl Question<'_> {
+    /// Tells those who wait. Whoever comes from now on does not find it any more.
+    fn answer(mut self, seen: Seen) {
+        let ours = self.ours.take();
+        self.near.questions.lock().remove(&self.session_id);
+        if let Some(ours) = ours {
+            ours.send_replace(Some(seen));
+        }
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if self.ours.is_none() {
+            return;
+        }
+        let near = self.near;
+        let now = near.now();
+        if now.saturating_sub(self.begun) >= micros(PATIENCE) {
+            // It was waited for as long as one waits: as good as no answer.
+            near.seen.entry(&self.session_id, Some(Duration::ZERO), |_, seen| {
+                seen.failed_at = Some(now);
+                EntryAction::Retain(())
+            });
+        }
+        near.questions.lock().remove(&self.session_id);
     }
 }

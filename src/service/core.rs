@@ -24,7 +24,8 @@ use crate::session::{
 };
 use crate::store::{Creation, DynStore, Rotation, StoreError};
 use crate::token::{
-    AccessGrant, AccessToken, ClaimsJson, Issuer, KeySetHandle, NoClaims, TokenError, Verifier, is_scope,
+    AccessGrant, AccessToken, ClaimsJson, Issuer, KeySetHandle, NoClaims, Registered, TokenError, Verifier,
+    is_scope,
 };
 
 const MAX_SUBJECT_BYTES: usize = 255;
@@ -209,6 +210,19 @@ impl Core {
     ) -> Result<Option<Record>, StoreError> {
         let found = self.find(subject, session_id).await?;
         Ok(found.and_then(|(record, now)| (!record.is_expired(now)).then_some(record)))
+    }
+
+    /// This service is one of the verifiers that report use, where the rule goes by it. What is not noted is noted by the next.
+    pub(super) async fn note_use(&self, token: &Registered, record: &Record) {
+        let (state, facts) = (&record.state, &record.facts);
+        let is_newest = token.generation() == Some(state.generation) && token.reissue() == state.issue;
+        if self.policy.is_until_used() && is_newest && state.used_at.is_none() {
+            let subject = record.subject_digest();
+            let mark = || self.store.mark_used(&subject, &facts.session_id, state.generation, state.issue);
+            if let Err(error) = twice(mark).await {
+                events::unavailable("store", &error);
+            }
+        }
     }
 
     /// Whether a token is of a session that has neither ended nor expired.

@@ -346,7 +346,13 @@ async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal
     let session_id = sid.parse().map_err(|_| ended())?;
     let unavailable = |error| BearerRefusal::Session(SessionError::from(error));
     let live = core.live(&SubjectDigest::of(&subject), &session_id).await.map_err(unavailable)?;
-    if live.is_some() { Ok(Owner { subject, session_id: Some(session_id) }) } else { Err(ended()) }
+    let Some(record) = live else { return Err(ended()) };
+    let registered = verified.registered();
+    if registered.reissue() < record.state.issue {
+        return Err(reject(RejectionKind::InvalidToken, "replaced"));
+    }
+    core.note_use(registered, &record).await;
+    Ok(Owner { subject, session_id: Some(session_id) })
 }
 
 async fn cookie_owner(core: &Core, tokens: Vec<RefreshToken>) -> Result<Owner, Refusal> {

@@ -30,7 +30,8 @@ pub enum Retry {
     /// of the nodes' clocks, and so must `retry`; answers that get lost need not be counted.
     ///
     /// An answer later than `retry` replaces the access tokens of the session that were given before, which are refused
-    /// from then on. What is left to a thief: an owner who refreshes and never uses what it gets can be followed, and
+    /// from then on. To begin with it: first all nodes have this version, then all verifiers report use, then the policy is
+    /// changed. What is left to a thief: an owner who refreshes and never uses what it gets can be followed, and
     /// the thief's replacement is then the token in use.
     UntilUsed {
         /// How long the predecessor of a token that is in use is answered with that token, counted from when the token

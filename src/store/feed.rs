@@ -24,6 +24,11 @@ pub enum SessionChange {
         /// The one that goes on.
         except: Option<SessionId>,
     },
+    /// A call that was to end sessions of a subject failed, and may have ended some all the same.
+    Uncertain {
+        /// Whose they are.
+        subject: SubjectDigest,
+    },
     /// The access tokens of one are replaced by a later one, and count no more.
     Replaced {
         /// Whose it is.
@@ -98,6 +103,11 @@ impl SessionFeed {
     /// That all sessions of a subject were revoked.
     pub fn tell_revoked_subject(&self, subject: &SubjectDigest, except: Option<&SessionId>) {
         self.send(&SessionChange::AllEnded { subject: *subject, except: except.copied() });
+    }
+
+    /// That a call to end sessions of a subject failed: what is known of them is asked for again.
+    pub fn tell_uncertain(&self, subject: &SubjectDigest) {
+        self.send(&SessionChange::Uncertain { subject: *subject });
     }
 
     /// Tells this one, too, as long as somebody else holds it.

@@ -105,8 +105,8 @@ impl Ear {
         );
     }
 
-    /// A message of another node. What is none of ours is passed over. The worst that can be said there is that a session has
-    /// ended, which is believed until the store is asked again.
+    /// A message of another node. What is none of ours is passed over. The worst that can be said there is that sessions
+    /// have ended, which is believed until the store is asked again, and that it must be asked.
     pub(super) fn hear(&self, message: &str) {
         if let Some(change) = read(message) {
             self.feed.send(&change);

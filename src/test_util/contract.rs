@@ -917,6 +917,7 @@ pub async fn a_feed_is_told_of_each_end<S: SessionStore, C: ShiftTime>(bench: &B
         all.retain(|change| match change {
             SessionChange::Ended { subject: of, .. }
             | SessionChange::AllEnded { subject: of, .. }
+            | SessionChange::Uncertain { subject: of }
             | SessionChange::Replaced { subject: of, .. } => of == subject,
         });
         all

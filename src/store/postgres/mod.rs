@@ -116,6 +116,7 @@ pub struct PostgresStoreBuilder {
     schema: String,
     prefix: String,
     prepared: bool,
+    notifies: bool,
     timeout: Duration,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -143,6 +144,7 @@ impl PostgresStore {
             schema: "tower_jwt_auth".to_owned(),
             prefix: String::new(),
             prepared: true,
+            notifies: true,
             timeout: TIMEOUT,
             clock: None,
         }
@@ -294,6 +296,15 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Tells other nodes nothing of what this one ends: for deployments where none [listens](PostgresStore::listen).
+    ///
+    /// PostgreSQL lets the commits of all transactions with a NOTIFY wait for each other, those of other applications, too. Only
+    /// ends of sessions have one.
+    pub fn without_notify(mut self) -> Self {
+        self.notifies = false;
+        self
+    }
+
     /// Replaces how long one try of an operation may take, waiting for a connection included: by default 2 seconds.
     /// The service tries twice.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -316,7 +327,7 @@ impl PostgresStoreBuilder {
     /// A name has another form.
     pub fn build(self) -> Result<PostgresStore, ConfigError> {
         let settings = Settings {
-            statements: Statements::new(&self.schema, &self.prefix)?,
+            statements: Statements::new(&self.schema, &self.prefix, self.notifies)?,
             prepared: self.prepared,
             timeout: self.timeout,
             clock: self.clock,
@@ -528,7 +539,7 @@ impl SessionStore for PostgresStore {
                 .await?;
             Ok(row.try_get(0)?)
         });
-        let ended = ended.await?;
+        let ended = ended.await.inspect_err(|_| self.settings.feed.tell_uncertain(subject))?;
         self.settings.feed.tell_revoked(subject, session_id, ended);
         Ok(ended)
     }
@@ -566,7 +577,7 @@ impl SessionStore for PostgresStore {
             client.batch_execute("COMMIT").await?;
             Ok(unsigned(ended))
         });
-        let ended = ended.await?;
+        let ended = ended.await.inspect_err(|_| self.settings.feed.tell_uncertain(subject))?;
         self.settings.feed.tell_revoked_subject(subject, except);
         if self.settings.clock.is_none() {
             // A login that begins now must not bear the time of the mark, or it would be refused.

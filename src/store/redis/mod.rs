@@ -430,7 +430,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         let proof = proof.map_or(&b""[..], |proof| proof.as_bytes());
         let arguments = Packed::default().raw(attempt.as_bytes()).double(self.clock()).bytes();
         let arguments: [&[u8]; 3] = [session_id.as_bytes(), proof, &arguments];
-        let ended = self.run_safely(&SCRIPTS.revoke, &self.key(subject), &arguments).await?;
+        let ended = self.run_safely(&SCRIPTS.revoke, &self.key(subject), &arguments).await;
+        let ended = ended.inspect_err(|_| self.settings.feed.tell_uncertain(subject))?;
         self.settings.feed.tell_revoked(subject, session_id, ended);
         Ok(ended)
     }
@@ -451,8 +452,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
             .double(codec::double(before))
             .double(self.clock())
             .bytes();
-        let ended =
-            self.run_safely(&SCRIPTS.revoke_all, &self.key(subject), &[except_id, &arguments]).await?;
+        let ended = self.run_safely(&SCRIPTS.revoke_all, &self.key(subject), &[except_id, &arguments]).await;
+        let ended = ended.inspect_err(|_| self.settings.feed.tell_uncertain(subject))?;
         self.settings.feed.tell_revoked_subject(subject, except);
         if self.settings.clock.is_none() {
             // A login that begins now must not bear the time of the mark, or it would be refused.
