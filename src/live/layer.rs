@@ -77,7 +77,7 @@ impl LiveSessionsLayer {
         self.with(|settings| settings.reports_use = true)
     }
 
-    /// How many sessions are remembered: 100,000 by default. The store is asked for others each time. One takes about 120
+    /// How many sessions are remembered: 100,000 by default. The store is asked for others each time. One takes about 130
     /// bytes.
     pub fn capacity(self, sessions: usize) -> Self {
         self.with(|settings| settings.capacity = sessions)
