@@ -100,7 +100,7 @@ struct Seen {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The store was never heard of it.
+    /// The store has not said yet.
     Unknown,
     Live(Newest),
     Ended,
