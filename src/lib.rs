@@ -149,14 +149,16 @@
 //! | target | name | level | fields |
 //! |---|---|---|---|
 //! | `tower_jwt_auth::authorize` | `rejected` | debug without a token, error for a fault of the wiring, else info | `reason`: as below, or `insufficient_scope`, `denied`, `insufficient_user_authentication`, `unavailable`, `no_bearer_layer`, `other_claims` |
-//! | | `no_bearer_layer`, `other_claims` | error | `asked`, `layer` |
+//! | | `no_bearer_layer` | error | |
+//! | | `other_claims` | error | `asked`, `layer` |
 //! | | `unavailable` | error | `error` |
 //! | `tower_jwt_auth::keys` | `key_skipped` | warn | `position`, `kid`, `reason` |
 //! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason`: `missing`, `malformed_credential`, `repeated_credential`, `too_large`, for a cookie `no_origin`, `origin` or `sec_fetch_site`, or a [`TokenErrorKind`] |
 //! | | `observed` | info | `reason`, as in `rejected` |
 //! | | `bad_token` | debug | `reason`: a [`TokenErrorKind`]; `detail`: the rule that it breaks |
 //! | | `application_claims` | warn | `claims`, `detail` |
-//! | | `no_bearer_layer`, `other_claims` | warn | `asked`, `layer` |
+//! | | `no_bearer_layer` | warn | |
+//! | | `other_claims` | warn | `asked`, `layer` |
 //! | `tower_jwt_auth::session` | `opened`, `ended`, `evicted` | info | `session`, `why` |
 //! | | `ended_all` | info | `subject`, `sessions` |
 //! | | `rotated`, `reissued`, `expired`, `unknown` | info | `session`, `generation` |

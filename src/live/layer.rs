@@ -15,7 +15,7 @@ use crate::store::SessionStore;
 /// they know.
 ///
 /// It stands behind a [`JwtAuthLayer`](crate::JwtAuthLayer), and beside others that ask for more. Requests without a token
-/// pass, as do tokens without a session (`sid`).
+/// pass, as do tokens without a session (`sid`). The inner service must be `Clone`, as it is called after the store was asked.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,7 +69,8 @@ impl LiveSessionsLayer {
 
     /// Tells the store of each generation of tokens that is seen in use: one write per rotation and node, behind the request
     /// (with a `max_staleness` of zero, each request until it is noted). This is
-    /// what [`Retry::UntilUsed`](crate::Retry::UntilUsed) goes by, and all verifiers of the tokens must do it.
+    /// what [`Retry::UntilUsed`](crate::Retry::UntilUsed) goes by, and all verifiers of the tokens must do it: only then
+    /// [`use_is_reported`](crate::AuthServiceBuilder::use_is_reported).
     ///
     /// A write that fails is tried again by a request a second later. Until it succeeds, the refresh token before counts as one whose
     /// successor never arrived.
@@ -89,7 +90,7 @@ impl LiveSessionsLayer {
         Self { issuer: Some(issuer.into().into()), ..self }
     }
 
-    /// The clock by which sessions expire; the system's by default.
+    /// The clock by which sessions expire; the system's by default. In tests with a clock that is set by hand, that of the store.
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|settings| settings.clock = Arc::new(clock))
     }

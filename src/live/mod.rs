@@ -6,7 +6,7 @@
 //!
 //! | a session that was ended | is refused |
 //! |---|---|
-//! | by this process | at once |
+//! | by a clone of the same store, in this process | at once |
 //! | elsewhere | after `max_staleness` at the latest; within moments where the store listens (`RedisStore::listen`, `PostgresStore::listen`) and the message arrives |
 //!
 //! | the store | request |
@@ -18,6 +18,29 @@
 //!
 //! The store is asked when a request comes, never in `poll_ready`. One that does not answer is asked again for the same session
 //! after a second.
+//!
+//! # Until-used
+//!
+//! [`Retry::UntilUsed`](crate::Retry::UntilUsed) goes by what these layers see: each service that takes the tokens has one with
+//! [`report_use`](LiveSessionsLayer::report_use), and the service that gives them is told so.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use tower_jwt_auth::{AuthService, ConfigError, LiveSessionsLayer, MokaStore, NoClaims, NoLogin, RefreshKeys};
+//! # use tower_jwt_auth::{Retry, SessionPolicy, TokenConfig};
+//! # fn set_up(config: &TokenConfig, secret: &[u8]) -> Result<(), ConfigError> {
+//! let store = MokaStore::new();
+//! let retry = Retry::UntilUsed { retry: Duration::from_secs(30), hold: Duration::from_secs(20) };
+//! let auth = AuthService::builder(config, RefreshKeys::new(secret)?, store.clone(), NoLogin::<NoClaims>::new())
+//!     .policy(SessionPolicy::default().with_retry(retry))
+//!     .use_is_reported()
+//!     .add_origin("https://app.example")
+//!     .build()?;
+//! let live = LiveSessionsLayer::new(store, Duration::from_secs(10)).report_use();
+//! # let _ = (auth, live);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! [`trust_for`]: LiveSessionsLayer::trust_for
 //!
@@ -42,6 +65,7 @@
 //!     .build()?;
 //! let service = ServiceBuilder::new()
 //!     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
+//!     // Elsewhere a clone of the store that the `AuthService` has: another one knows no session.
 //!     .layer(LiveSessionsLayer::new(MokaStore::new(), Duration::from_secs(10)))
 //!     .service(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))));
 //!

@@ -19,7 +19,7 @@ pub(super) fn rotation(decision: &Decision, session_id: SessionId, record: Optio
     match decision {
         Decision::Current(_) => tracing::debug!(
             name: "current", target: "tower_jwt_auth::session", %session,
-            "a refresh token that was just handed out was presented again"
+            "a refresh token was presented that is not rotated yet"
         ),
         Decision::Rotated(state) => tracing::info!(
             name: "rotated", target: "tower_jwt_auth::session", %session, generation = state.generation,
