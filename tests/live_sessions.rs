@@ -286,6 +286,30 @@ async fn an_answer_of_before_the_end_is_not_taken() {
     }
 }
 
+/// An end is held against an answer that is under way even where the memory has no room for it.
+#[tokio::test]
+async fn an_end_counts_though_it_is_forgotten_at_once() {
+    let (store, policy) = (MokaStore::new(), SessionPolicy::default());
+    let node = Arc::new(Node::new(&store, |layer| layer.capacity(100)));
+    let session = open(&store, "ada", &policy).await;
+    let token = node.token(&session);
+    let fill = async |name: &str| {
+        for number in 0..300 {
+            let other = open(&store, &format!("{name}-{number}"), &policy).await;
+            assert_eq!(node.status(&node.token(&other)).await, 200);
+        }
+    };
+    fill("earlier").await;
+    node.faults.next(1, [StoreOperation::Get], Fault::HoldAnswer);
+    let (asking, sent) = (Arc::clone(&node), token.clone());
+    let request = tokio::spawn(async move { asking.status(&sent).await });
+    node.faults.until_hanging().await;
+    revoke(&store, &session).await;
+    fill("later").await;
+    node.faults.recover();
+    assert_eq!(request.await.unwrap(), 401);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_does_not_answer_is_503_and_asked_once_a_second() {
     let (store, policy) = (MokaStore::new(), SessionPolicy::default());

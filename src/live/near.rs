@@ -413,6 +413,12 @@ impl Listen for Near {
     fn changed(&self, change: &SessionChange) {
         match change {
             SessionChange::Ended { subject, session_id } => {
+                // Whoever asks later is told by the store; whoever asks now may have an answer of before.
+                if self.questions.is_asked(session_id) {
+                    self.endings.note(subject);
+                } else if self.seen.get(session_id).is_none() {
+                    return;
+                }
                 let ended = Seen {
                     subject: None,
                     place: Endings::place_of(subject),
@@ -421,10 +427,7 @@ impl Listen for Near {
                     failed_at: None,
                     state: State::Ended,
                 };
-                // Whoever asks later is told by the store; whoever asks now may have an answer of before.
-                if self.questions.is_asked(session_id) || self.seen.get(session_id).is_some() {
-                    self.seen.insert(*session_id, ended);
-                }
+                self.seen.insert(*session_id, ended);
             }
             SessionChange::AllEnded { subject, .. }
             | SessionChange::Replaced { subject, .. }
