@@ -80,8 +80,10 @@
 //! # }
 //! ```
 
+mod endings;
 mod layer;
 mod near;
+mod questions;
 mod service;
 
 pub use layer::LiveSessionsLayer;

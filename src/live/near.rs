@@ -1,10 +1,7 @@
 //! [`Near`]: what this process knows of sessions, and how it comes to know more.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
@@ -13,6 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::{Clock, SystemClock};
+use crate::live::endings::Endings;
+use crate::live::questions::Questions;
 use crate::session::{Record, SessionId, SubjectDigest};
 use crate::store::{DynStore, Listen, SessionChange, SessionStore, StoreError};
 use crate::timer;
@@ -54,7 +53,7 @@ pub(super) struct Near {
     /// What moments are counted from.
     start: Instant,
     seen: Cache<SessionId, Seen>,
-    questions: Questions,
+    questions: Questions<Seen>,
     endings: Endings,
     subjects: RandomState,
 }
@@ -166,7 +165,7 @@ impl Near {
     fn decide(&self, seen: &Seen, claimed: Claimed<'_>, came: Moment) -> Option<Sight> {
         let age = Duration::from_micros(came.saturating_sub(seen.asked_at));
         // Who ended all sessions of the subject since has to be asked which this one is of.
-        let certain = self.sight(seen, claimed, came).filter(|_| !self.endings.since(seen));
+        let certain = self.sight(seen, claimed, came).filter(|_| !self.is_outdated(seen));
         if let Some(sight) = certain
             && age < self.settings.max_staleness
         {
@@ -263,6 +262,11 @@ impl Near {
         matches!(changed, EntryResult::Retained(true))
     }
 
+    /// Whether more was told of its subject since the store was asked.
+    fn is_outdated(&self, seen: &Seen) -> bool {
+        self.endings.since(seen.place, seen.told)
+    }
+
     fn subject(&self, subject: &str) -> u64 {
         self.subjects.hash_one(subject)
     }
@@ -291,7 +295,7 @@ impl Near {
                         && seen.asked_at >= came
                         && seen.failed_at.is_none()
                         && seen.subject == Some(self.subject(claimed.subject))
-                        && !self.endings.since(&seen)
+                        && !self.is_outdated(&seen)
                         && !self.is_ended(&claimed.session_id)
                     {
                         return self.decided(self.answer(&seen, claimed), &seen, claimed);
@@ -308,7 +312,7 @@ impl Near {
                     question.answer(seen);
                     let sight = match seen.failed_at {
                         Some(_) => self.decide(&seen, claimed, came).unwrap_or(Sight::Unavailable),
-                        None if self.endings.since(&seen) => continue,
+                        None if self.is_outdated(&seen) => continue,
                         None => self.answer(&seen, claimed),
                     };
                     return self.decided(sight, &seen, claimed);
@@ -436,82 +440,6 @@ impl Listen for Near {
     }
 }
 
-/// What was told of subjects whose sessions ended, each with its number, by a few bits of the subject's digest: of two that
-/// share a place both are asked for again. So nothing grows, and nobody waits. Numbers and not times, so that an order is
-/// one.
-struct Endings {
-    told: AtomicU64,
-    places: Box<[AtomicU64]>,
-}
-
-impl Endings {
-    /// 32 KiB.
-    const PLACES: u16 = 4096;
-
-    fn place_of(digest: &SubjectDigest) -> u16 {
-        let [high, low, ..] = *digest.as_bytes();
-        u16::from_be_bytes([high, low]) % Self::PLACES
-    }
-
-    /// How many there were.
-    fn told(&self) -> u64 {
-        self.told.load(Ordering::SeqCst)
-    }
-
-    /// The number of one more.
-    fn tell(&self) -> u64 {
-        self.told.fetch_add(1, Ordering::SeqCst).saturating_add(1)
-    }
-
-    fn note(&self, subject: &SubjectDigest) {
-        if let Some(place) = self.places.get(usize::from(Self::place_of(subject))) {
-            place.fetch_max(self.tell(), Ordering::SeqCst);
-        }
-    }
-
-    /// Whether all sessions of its subject may have ended since the store was asked.
-    fn since(&self, seen: &Seen) -> bool {
-        let place = self.places.get(usize::from(seen.place));
-        place.is_some_and(|place| place.load(Ordering::SeqCst) > seen.told)
-    }
-}
-
-impl Default for Endings {
-    fn default() -> Self {
-        let places = (0..Self::PLACES).map(|_| AtomicU64::new(0)).collect();
-        Self { told: AtomicU64::new(0), places }
-    }
-}
-
-/// The questions that are under way, one for each session.
-#[derive(Default)]
-struct Questions(Mutex<HashMap<SessionId, watch::Receiver<Option<Seen>>>>);
-
-impl Questions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Receiver<Option<Seen>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The question to be asked, or else the one that somebody asks already.
-    fn join(
-        &self,
-        session_id: &SessionId,
-    ) -> Result<watch::Sender<Option<Seen>>, watch::Receiver<Option<Seen>>> {
-        match self.lock().entry(*session_id) {
-            Entry::Occupied(theirs) => Err(theirs.get().clone()),
-            Entry::Vacant(place) => {
-                let (ours, theirs) = watch::channel(None);
-                place.insert(theirs);
-                Ok(ours)
-            }
-        }
-    }
-
-    fn is_asked(&self, session_id: &SessionId) -> bool {
-        self.lock().contains_key(session_id)
-    }
-}
-
 /// Makes room for the next question when it is given up: a client may go away while it waits.
 struct Question<'n> {
     near: &'n Near,
@@ -525,7 +453,7 @@ impl Question<'_> {
     /// Tells those who wait. Whoever comes from now on does not find it any more.
     fn answer(mut self, seen: Seen) {
         let ours = self.ours.take();
-        self.near.questions.lock().remove(&self.session_id);
+        self.near.questions.close(&self.session_id);
         if let Some(ours) = ours {
             ours.send_replace(Some(seen));
         }
@@ -546,6 +474,6 @@ impl Drop for Question<'_> {
                 EntryAction::Retain(())
             });
         }
-        near.questions.lock().remove(&self.session_id);
+        near.questions.close(&self.session_id);
     }
 }
