@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Extensions, HeaderMap, Method};
+use http::{Extensions, HeaderMap, Method, Request};
 
 use crate::reject::{Protocol, Rejection, RejectionKind, Responder};
 use crate::token::{AnyVerified, Verified};
@@ -100,6 +100,10 @@ pub(crate) struct Asked<'r> {
 }
 
 impl<'r> Asked<'r> {
+    pub(crate) fn in_request<B>(request: &'r Request<B>) -> Self {
+        Self { method: request.method(), headers: request.headers(), extensions: request.extensions() }
+    }
+
     fn context(self) -> Result<&'r AuthContext, Rejection> {
         AuthContext::of(self.extensions).ok_or_else(|| {
             tracing::error!(

@@ -6,7 +6,8 @@
 //! - [`JwtAuthLayer`] validates the access token of each request and puts its claims into the request's extensions, and
 //!   the layers of [`authorize`] ask more of it;
 //! - [`AuthService`] logs users in, refreshes their tokens with rotation, and logs them out;
-//! - [`LiveSessionsLayer`] refuses the tokens of sessions that have ended;
+//! - [`LiveSessionsLayer`] refuses the tokens of sessions that have ended, [`RevocationsLayer`] those that were revoked by
+//!   their own names;
 //! - [`ProtectedResourceLayer`] tells clients which authorization server to ask (RFC 9728);
 //! - [`SessionLayer`] sends the access token with outgoing requests, and its [`Session`] keeps it fresh.
 //!
@@ -66,7 +67,7 @@
 //! # What is checked
 //!
 //! The rules stand in order in the documentation of the modules that hold them: [`token`] (an access token),
-//! [`bearer`] (a request), [`live`] (its session), [`authorize`] (scopes), [`service`] (login, refresh, logout), [`session`] (rotation).
+//! [`bearer`] (a request), [`live`] (its session), [`revocation`] (tokens without one), [`authorize`] (scopes), [`service`] (login, refresh, logout), [`session`] (rotation).
 //!
 //! # Tokens of identity providers
 //!
@@ -177,6 +178,10 @@
 //! | `tower_jwt_auth::live` | `rejected` | info, error for a fault of the wiring | `reason`: `session_ended`, `replaced`, `unavailable`, `no_bearer_layer` |
 //! | | `unavailable` | error | `error` |
 //! | | `use_not_reported` | warn | `error` |
+//! | `tower_jwt_auth::revocation` | `rejected` | info, error for a fault of the wiring | `reason`: `revoked`, `unavailable`, `no_bearer_layer` |
+//! | | `unavailable` | error | `error` |
+//! | | `revoked` | info | `what`: `token`, `subject` |
+//! | | `not_revoked` | error | `what`, `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `push_joined` | info | |
@@ -190,7 +195,7 @@
 //!
 //! | name | labels |
 //! |---|---|
-//! | `tower_jwt_auth_requests_rejected_total` | `layer`: `bearer`, `live`, or `authorize` (other layers and extractors behind it); `reason`, as in the events `rejected` |
+//! | `tower_jwt_auth_requests_rejected_total` | `layer`: `bearer`, `live`, `revocation`, or `authorize` (other layers and extractors behind it); `reason`, as in the events `rejected` |
 //! | `tower_jwt_auth_session_events_total` | `event`: the names of `tower_jwt_auth::session`; [`SessionEventKind`] lists them, all but `current` |
 //! | `tower_jwt_auth_sessions_ended_total` | `why`: as in the event `ended`, or `evicted`, `ended_all`, `superseded`, `reused` (the session itself, of all that it ends) |
 //! | `tower_jwt_auth_service_refused_total` | `route`, `reason`, as in the events `refused` |
@@ -214,13 +219,16 @@ mod cookie;
 mod csrf;
 mod error;
 mod extract;
+mod gate;
 pub mod live;
 mod metrics;
+mod near;
 mod protected_resource;
 mod reject;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub mod remote_jwks;
+pub mod revocation;
 mod secret;
 pub mod service;
 pub mod session;
@@ -252,7 +260,8 @@ pub use context::{AuthContext, Outcome};
 pub use cookie::{CookiePolicy, SameSite};
 pub use error::{ConfigError, ConfigErrorKind};
 pub use extract::TokenCookie;
-pub use live::{LiveSessions, LiveSessionsFuture, LiveSessionsLayer};
+pub use gate::GatedFuture;
+pub use live::{LiveSessions, LiveSessionsLayer};
 pub use protected_resource::{ProtectedResource, ProtectedResourceLayer, ProtectedResourceService};
 pub use reject::{Protocol, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 #[cfg(feature = "jwks-hyper")]
@@ -263,6 +272,8 @@ pub use remote_jwks::JwksClient;
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 #[doc(no_inline)]
 pub use remote_jwks::{FetchError, FetchErrorKind, MetadataForm, RemoteJwks, RemoteJwksBuilder};
+#[doc(no_inline)]
+pub use revocation::{Revocations, RevocationsLayer, Revoked};
 #[doc(no_inline)]
 pub use service::{
     AuthBody, AuthFront, AuthFuture, AuthLayer, AuthService, AuthServiceBuilder, Authenticator, AuthnError,
@@ -278,7 +289,8 @@ pub use session::{
 #[cfg_attr(docsrs, doc(cfg(any(feature = "redis", feature = "postgres"))))]
 pub use store::ListenTask;
 pub use store::{
-    Creation, PurgeTask, Rotation, SessionChange, SessionFeed, SessionStore, StoreError, StoreErrorKind,
+    Creation, PurgeTask, RevocationKey, RevocationStore, Rotation, SessionChange, SessionFeed, SessionStore,
+    StoreError, StoreErrorKind,
 };
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]

@@ -30,6 +30,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("extract", &["clock", "secret", "error", "url", "token", "session", "cookie", "csrf"]),
     ("reject", &["clock", "secret", "error", "url", "metrics", "token", "session", "extract"]),
     ("context", &["clock", "secret", "error", "url", "token", "session", "reject"]),
+    // What those roads share that may have to wait before they decide.
+    ("gate", &["context", "reject"]),
+    ("near", &[]),
     // What a resource says of itself. On this floor, as the bearer layer names its URL.
     ("protected_resource", &["error", "url", "token", "reject"]),
     ("test_util", &["clock", "secret", "error", "url", "token", "session", "store"]),
@@ -50,7 +53,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "protected_resource",
         ],
     ),
-    ("authorize", &["clock", "secret", "error", "url", "metrics", "token", "extract", "context", "reject"]),
+    (
+        "authorize",
+        &["clock", "secret", "error", "url", "metrics", "token", "extract", "context", "reject", "gate"],
+    ),
     (
         "service",
         &[
@@ -58,7 +64,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "csrf", "context", "reject",
         ],
     ),
-    ("live", &["clock", "metrics", "timer", "token", "session", "store", "context", "reject"]),
+    (
+        "live",
+        &["clock", "metrics", "timer", "token", "session", "store", "context", "reject", "gate", "near"],
+    ),
+    ("revocation", &["clock", "metrics", "timer", "token", "store", "context", "reject", "gate", "near"]),
     ("client", &["clock", "secret", "error", "url", "timer", "transport", "cookie", "csrf"]),
     ("remote_jwks", &["clock", "secret", "error", "url", "metrics", "timer", "transport", "token"]),
     // Floor 4: glue without decisions.

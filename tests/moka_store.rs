@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use tokio::sync::Barrier;
 use tower_jwt_auth::{
-    Clock, Creation, Decision, MokaStore, NewSession, OnReuse, Presented, Record, Retry, Rotation,
-    SessionPolicy, SessionStore, SubjectDigest, Timestamp, Unknown,
+    Clock, Creation, Decision, MokaStore, NewSession, OnReuse, Presented, Record, Retry, RevocationKey,
+    RevocationStore, Rotation, SessionPolicy, SessionStore, SubjectDigest, Timestamp, Unknown,
 };
 
 use support::stalled_moka::{
     Operation, at_next_look, create, do_maintenance, fill_the_queue, finish, full_store, poll, stall,
 };
-use tower_jwt_auth::test_util::Bench;
+use tower_jwt_auth::test_util::{Bench, revocation_contract};
 
 use support::{DAY, HOUR, MINUTE, ManualClock, SECOND, created, fresh_attempt, new_session, present, unique};
 
@@ -49,6 +49,21 @@ mod shared {
     }
 
     tower_jwt_auth::store_contract!(open);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn revocations_of_tokens() {
+    revocation_contract(MokaStore::new()).await;
+    // There is no limit to them, where there is one to subjects.
+    let store = MokaStore::builder().max_subjects(1).build();
+    revocation_contract(store.clone()).await;
+    let keys: Vec<_> = (0..1_000).map(|number| RevocationKey::token("issuer", &number.to_string())).collect();
+    for key in &keys {
+        store.revoke_issued_before(key, ManualClock::START, HOUR).await.unwrap();
+    }
+    for key in &keys {
+        assert_eq!(store.not_before(key).await.unwrap(), Some(ManualClock::START));
+    }
 }
 
 /// A mark that was set while the clock was hours ahead says nothing about logins after it was put right.

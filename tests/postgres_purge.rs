@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tower_jwt_auth::test_util::{created, fresh_attempt, new_session, present, unique};
 use tower_jwt_auth::{
-    Clock, Creation, NewSession, PostgresStore, PurgeTask, Retry, SessionPolicy, SessionStore, SubjectDigest,
+    Clock, Creation, NewSession, PostgresStore, PurgeTask, Retry, RevocationKey, RevocationStore,
+    SessionPolicy, SessionStore, SubjectDigest, Timestamp,
 };
 
 use engines::postgres::Postgres;
@@ -176,6 +177,41 @@ async fn marks_stay_as_long_as_they_are_needed() {
     assert_eq!((site.purge().await, site.rows()), (0, [0, 0]));
     created(site.store.create(&early, &policy()).await.unwrap());
     assert_eq!((site.purge().await, site.rows()), (0, [1, 1]));
+}
+
+/// Also where the sum of the time and the length is beyond the range.
+#[tokio::test]
+async fn revocations_go_when_they_are_over() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let site = Site::new().await;
+    let key = |name: &str| RevocationKey::token("https://issuer.example", name);
+    let revoke = async |name: &str, millis, length| {
+        let not_before = Timestamp::from_unix_millis(millis);
+        site.store.revoke_issued_before(&key(name), not_before, length).await.unwrap();
+    };
+    let kept =
+        async |name: &str| site.store.not_before(&key(name)).await.unwrap().map(Timestamp::as_unix_millis);
+    revoke("hour", 7, HOUR).await;
+    revoke("day", 7, DAY).await;
+    revoke("for ever", 7, Duration::MAX).await;
+    let rows = || site.count("revocations", "true");
+
+    site.clock.advance(HOUR);
+    assert_eq!((site.purge().await, rows()), (0, 3), "the last millisecond is kept");
+    assert_eq!(kept("hour").await, Some(7));
+    site.clock.advance(Duration::from_millis(1));
+    assert_eq!(kept("hour").await, None);
+    assert_eq!(rows(), 3, "not read, though it is there");
+    assert_eq!((site.purge().await, rows()), (0, 2), "revocations are not counted");
+
+    site.clock.advance(DAY);
+    revoke("day", 5, HOUR).await;
+    assert_eq!(kept("day").await, Some(5), "what was forgotten counts no longer");
+    site.clock.advance(1_000 * 365 * DAY);
+    assert_eq!((site.purge().await, rows()), (0, 1));
+    assert_eq!((kept("day").await, kept("for ever").await), (None, Some(7)));
 }
 
 /// A resent call is answered as before, also with a clean-up in between.

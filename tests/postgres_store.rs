@@ -16,7 +16,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use deadpool_postgres::{Manager, Pool};
 use tokio_postgres::NoTls;
-use tower_jwt_auth::test_util::{Bench, created, fresh_attempt, new_session, present};
+use tower_jwt_auth::test_util::{
+    Bench, a_revocation_is_heard_of, created, fresh_attempt, new_session, present, revocation_contract,
+};
 use tower_jwt_auth::{
     Creation, NewSession, PostgresStore, PostgresStoreBuilder, SessionPolicy, SessionStore, StoreErrorKind,
     SubjectDigest,
@@ -130,6 +132,32 @@ async fn is_alive(store: &PostgresStore, session: &NewSession) -> bool {
 fn sessions_table(store: &PostgresStore) -> String {
     let (_, rest) = store.schema_sql().rsplit_once("CREATE TABLE IF NOT EXISTS ").unwrap();
     rest.split_once(' ').unwrap().0.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn revocations_of_tokens() {
+    if !engines::has_postgres() {
+        return;
+    }
+    for builder in
+        [builder(), builder().unprepared(), builder().table_prefix("auth_"), builder().without_notify()]
+    {
+        revocation_contract(own(builder).await).await;
+    }
+}
+
+/// Another node, that listens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_of_another_node() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let schema = format!("own_{}", unique());
+    let [store, other] = [(); 2].map(|()| builder().schema(&schema).build().unwrap());
+    store.migrate().await.unwrap();
+    let listen = other.listen(&POSTGRES.url()).unwrap();
+    listen.joined().await;
+    a_revocation_is_heard_of(&store, &other).await;
 }
 
 #[tokio::test]

@@ -12,10 +12,10 @@ mod support;
 
 use std::sync::LazyLock;
 
-use tower_jwt_auth::test_util::{created, fresh_attempt, new_session, present, unique};
+use tower_jwt_auth::test_util::{created, fresh_attempt, new_session, present, revocation_contract, unique};
 use tower_jwt_auth::{
-    ConfigErrorKind, PostgresStore, PostgresStoreBuilder, Retry, SessionPolicy, SessionStore, StoreError,
-    StoreErrorKind, SubjectDigest,
+    ConfigErrorKind, PostgresStore, PostgresStoreBuilder, Retry, RevocationKey, RevocationStore,
+    SessionPolicy, SessionStore, StoreError, StoreErrorKind, SubjectDigest,
 };
 
 use engines::postgres::Postgres;
@@ -65,6 +65,9 @@ async fn use_all(store: &PostgresStore, clock: Option<&ManualClock>) -> Result<(
     assert_eq!(store.list(&digest).await?.len(), 2);
     assert!(store.revoke(&digest, &other.session_id, None, &fresh_attempt()).await?);
     assert_eq!(store.revoke_subject(&digest, None, &policy(), &fresh_attempt()).await?, 1);
+    let (key, now) = (RevocationKey::subject("https://issuer.example", &subject), store.now().await?);
+    store.revoke_issued_before(&key, now, HOUR).await?;
+    assert_eq!(store.not_before(&key).await?, Some(now));
     if let Some(clock) = clock {
         created(store.create(&new_session("expired", store.now().await?), &policy()).await?);
         clock.advance(100 * DAY);
@@ -91,8 +94,9 @@ async fn eight_nodes_migrate_at_once() {
         for call in calls {
             call.await.unwrap().unwrap_or_else(|error| panic!("round {round}: {error:?}"));
         }
-        let versions = "SELECT string_agg(version::text, ' ') FROM tower_jwt_auth.migrations";
-        assert_eq!(query(&url, versions).await, "1");
+        let versions =
+            "SELECT string_agg(version::text, ' ' ORDER BY version) FROM tower_jwt_auth.migrations";
+        assert_eq!(query(&url, versions).await, "1 2");
         for store in &stores {
             use_all(store, None).await.unwrap();
         }
@@ -181,7 +185,7 @@ async fn a_role_needs_the_rights_that_are_named_and_no_others() {
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{what}: {error:?}");
         assert!(error.to_string().contains("USAGE"), "{what}: {error}");
     };
-    for table in ["sessions", "subjects"] {
+    for table in ["sessions", "subjects", "revocations"] {
         for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
             let on = format!("{right} ON {schema}.{table}");
             POSTGRES.psql(&format!("REVOKE {on} FROM {role}"));
@@ -235,6 +239,40 @@ async fn the_file_makes_the_tables_by_other_means() {
     }
 }
 
+/// As a store of version 1 left them, under sessions that go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tables_of_version_1_are_brought_to_this_one() {
+    if !engines::has_postgres() {
+        return;
+    }
+    let schema = new_schema();
+    let store = builder(&POSTGRES.url()).schema(&schema).table_prefix("app_").build().unwrap();
+    store.migrate().await.unwrap();
+    let session = new_session("ada", store.now().await.unwrap());
+    created(store.create(&session, &policy()).await.unwrap());
+    POSTGRES.psql(&format!("DROP TABLE {schema}.app_revocations"));
+    POSTGRES.psql(&format!("DELETE FROM {schema}.app_migrations WHERE version = 2"));
+    let error = store.not_before(&RevocationKey::token("issuer", "1")).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error:?}");
+    assert!(error.to_string().contains("`migrate`"), "{error}");
+
+    let nodes: Vec<_> = (0..4)
+        .map(|_| {
+            let node = builder(&POSTGRES.url()).schema(&schema).table_prefix("app_").build().unwrap();
+            tokio::spawn(async move { node.migrate().await })
+        })
+        .collect();
+    for node in nodes {
+        node.await.unwrap().unwrap();
+    }
+    revocation_contract(store.clone()).await;
+    use_all(&store, None).await.unwrap();
+    assert!(store.get(&SubjectDigest::of("ada"), &session.session_id).await.unwrap().is_some());
+    let versions =
+        format!("SELECT string_agg(version::text, ' ' ORDER BY version) FROM {schema}.app_migrations");
+    assert_eq!(POSTGRES.psql(&versions), "1 2");
+}
+
 #[tokio::test]
 async fn tables_of_a_newer_version_are_refused() {
     if !engines::has_postgres() {
@@ -243,11 +281,11 @@ async fn tables_of_a_newer_version_are_refused() {
     let schema = new_schema();
     let store = builder(&POSTGRES.url()).schema(&schema).build().unwrap();
     store.migrate().await.unwrap();
-    POSTGRES.psql(&format!("INSERT INTO {schema}.migrations (version) VALUES (2)"));
+    POSTGRES.psql(&format!("INSERT INTO {schema}.migrations (version) VALUES (3)"));
     let error = store.migrate().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error:?}");
     assert!(error.to_string().contains("version"), "{error}");
-    POSTGRES.psql(&format!("DELETE FROM {schema}.migrations WHERE version = 2"));
+    POSTGRES.psql(&format!("DELETE FROM {schema}.migrations WHERE version = 3"));
     store.migrate().await.unwrap();
 }
 
@@ -264,7 +302,7 @@ async fn without_tables_the_error_says_what_to_call() {
             let store = if prepared { builder.build() } else { builder.unprepared().build() }.unwrap();
             let session = new_session("ada", store.now().await.unwrap());
             let (subject, id) = (SubjectDigest::of("ada"), &session.session_id);
-            let attempt = fresh_attempt();
+            let (attempt, key) = (fresh_attempt(), RevocationKey::token("issuer", "1"));
             for (what, error) in [
                 ("create", store.create(&session, &policy()).await.unwrap_err()),
                 ("rotate", store.rotate(&present(&session, 0), &policy()).await.unwrap_err()),
@@ -274,6 +312,11 @@ async fn without_tables_the_error_says_what_to_call() {
                 ("all", store.revoke_subject(&subject, None, &policy(), &attempt).await.unwrap_err()),
                 ("mark", store.mark_used(&subject, id, 0, 0).await.unwrap_err()),
                 ("purge", store.purge_expired().await.unwrap_err()),
+                (
+                    "tokens",
+                    store.revoke_issued_before(&key, session.authenticated_at, HOUR).await.unwrap_err(),
+                ),
+                ("not before", store.not_before(&key).await.unwrap_err()),
             ] {
                 assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{what}: {error:?}");
                 assert!(error.to_string().contains("`migrate`"), "{what}: {error}");
@@ -321,7 +364,9 @@ async fn the_longest_names_are_kept_whole() {
     ));
     assert_eq!(
         tables,
-        ["migrations", "sessions", "subjects"].map(|name| format!("{longest}{name}")).join(" ")
+        ["migrations", "revocations", "sessions", "subjects"]
+            .map(|name| format!("{longest}{name}"))
+            .join(" ")
     );
 }
 

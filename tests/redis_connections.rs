@@ -20,8 +20,8 @@ use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelServerType};
 use tower_jwt_auth::test_util::{Bench, created, new_session, present};
 use tower_jwt_auth::{
-    Decision, NewSession, ReconnectingConnection, RedisStore, Retry, SessionPolicy, SessionStore, StoreError,
-    StoreErrorKind, SubjectDigest,
+    Decision, NewSession, ReconnectingConnection, RedisStore, Retry, RevocationKey, RevocationStore,
+    SessionPolicy, SessionStore, StoreError, StoreErrorKind, SubjectDigest,
 };
 
 use engines::proxy::Proxy;
@@ -344,6 +344,30 @@ async fn a_failover_after_a_revocation_that_waited() {
     let store = node(replicated.replica());
     assert!(!is_alive(&store, &ended).await, "this one was confirmed");
     assert!(is_alive(&store, &refused).await, "this one was not");
+}
+
+#[tokio::test]
+async fn a_failover_after_a_revocation_of_tokens_that_waited() {
+    if !engines::has_redis() {
+        return;
+    }
+    let replicated = Replicated::start();
+    let store = careful_node(replicated.primary());
+    let [first, second] = ["1", "2"].map(|name| RevocationKey::token("https://issuer.example", name));
+    let revoke =
+        async |key: &RevocationKey| store.revoke_issued_before(key, ManualClock::START, MINUTE * 60).await;
+    let network = behind_a_proxy(&replicated);
+    network.stall();
+    assert_unavailable(revoke(&first).await);
+    network.pass();
+    revoke(&first).await.unwrap();
+    network.stall();
+    assert_unavailable(revoke(&second).await);
+    replicated.fail_over();
+
+    let store = node(replicated.replica());
+    assert_eq!(store.not_before(&first).await.unwrap(), Some(ManualClock::START), "this one was confirmed");
+    assert_eq!(store.not_before(&second).await.unwrap(), None, "this one was not");
 }
 
 /// The old primary lives on as a replica and keeps its connections. Only its refusal of a write says so.

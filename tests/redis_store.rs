@@ -17,10 +17,13 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::aio::MultiplexedConnection;
-use tower_jwt_auth::test_util::{Bench, created, fresh_attempt, new_session, present};
+use tower_jwt_auth::test_util::{
+    Bench, a_revocation_is_heard_of, created, fresh_attempt, new_session, present, revocation_contract,
+};
 use tower_jwt_auth::{
     ConfigErrorKind, Creation, NewSession, ReconnectingConnection, RedisStore, RedisStoreBuilder, Retry,
-    SessionPolicy, SessionStore, StoreError, StoreErrorKind, SubjectDigest,
+    RevocationKey, RevocationStore, SessionPolicy, SessionStore, StoreError, StoreErrorKind, SubjectDigest,
+    Timestamp,
 };
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
@@ -333,7 +336,7 @@ async fn an_account_that_may_do_nothing_else() {
         return;
     }
     let redis = Redis::start();
-    let commands = "+evalsha +script|load +time +hget +hset +hdel +hgetall +hkeys +pexpire";
+    let commands = "+evalsha +script|load +time +hget +hset +hdel +hgetall +hkeys +pexpire +get +set +pttl";
     let user = ["ACL", "SETUSER", "app", "on", ">a-password", "~app:*"];
     redis.command(&user.into_iter().chain(commands.split(' ')).collect::<Vec<_>>());
     let url = redis.url().replace("//", "//app:a-password@");
@@ -345,6 +348,9 @@ async fn an_account_that_may_do_nothing_else() {
     assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     assert!(logout(&store, &session).await);
     assert_eq!(end_all(&store, "ada").await, 0);
+    let (key, time) = (RevocationKey::token("issuer", "1"), ManualClock::START);
+    store.revoke_issued_before(&key, time, HOUR).await.unwrap();
+    assert_eq!(store.not_before(&key).await.unwrap(), Some(time));
 
     let elsewhere = builder(&url).prefix("other").build().unwrap();
     assert_eq!(elsewhere.now().await.unwrap_err().kind(), StoreErrorKind::Unavailable, "another's keys");
@@ -580,4 +586,76 @@ async fn a_thousand_sessions() {
     assert_eq!(store.list(&digest("ada")).await.unwrap().len(), 1000);
     assert_eq!(end_all(&store, "ada").await, 1000);
     assert_eq!(store.list(&digest("ada")).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn revocations_of_tokens() {
+    if !engines::has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let store = node(&redis);
+    revocation_contract(store.clone()).await;
+
+    // Another node, that listens.
+    let other = node(&redis);
+    let listen = other.listen(&redis.url()).unwrap();
+    listen.joined().await;
+    a_revocation_is_heard_of(&store, &other).await;
+    assert!(lifetimes(&redis).values().all(|left| *left > 0));
+}
+
+fn revocation_key_of(key: &RevocationKey) -> String {
+    format!("app:revoked:{}", base64url(key.as_bytes()))
+}
+
+#[tokio::test]
+async fn a_revocation_is_one_text_that_lives_as_long_as_it_must() {
+    if !engines::has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let store = node(&redis);
+    let key = RevocationKey::subject("https://issuer.example", "ada");
+    let longest = Duration::from_secs(28_401_840_000);
+    for (millis, length, text, left) in [
+        (1_234, HOUR, "1234", HOUR),
+        (1_233, MINUTE, "1234", HOUR),
+        (-7, 2 * HOUR, "1234", 2 * HOUR),
+        (i64::MAX - 1, Duration::ZERO, "9223372036854775806", 2 * HOUR),
+        (i64::MAX, DAY, "9223372036854775807", DAY),
+        (i64::MIN, Duration::MAX, "9223372036854775807", longest),
+    ] {
+        store.revoke_issued_before(&key, Timestamp::from_unix_millis(millis), length).await.unwrap();
+        assert_eq!(redis.command(&["GET", &revocation_key_of(&key)]), text);
+        let lifetimes = lifetimes(&redis);
+        assert_eq!(lifetimes.keys().collect::<Vec<_>>(), [&revocation_key_of(&key)], "one key");
+        let lives = Duration::from_millis(lifetimes[&revocation_key_of(&key)].try_into().unwrap());
+        assert!(lives <= left && lives + MINUTE / 2 > left, "{lives:?} instead of {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_no_number_is_corrupt() {
+    if !engines::has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let store = node(&redis);
+    let key = RevocationKey::token("https://issuer.example", "1");
+    let name = revocation_key_of(&key);
+    let revoke = async || store.revoke_issued_before(&key, ManualClock::START, HOUR).await;
+    for bad in ["", "x", "1.5", "1e3", " 1", "1 ", "--1", "9223372036854775808", "99999999999999999999"] {
+        redis.command(&["SET", &name, bad]);
+        assert_eq!(kind(store.not_before(&key).await), CORRUPT, "{bad:?}");
+        assert_eq!(kind(revoke().await), CORRUPT, "{bad:?}");
+        assert_eq!(redis.command(&["GET", &name]), bad, "it stays");
+    }
+    redis.command(&["DEL", &name]);
+    redis.command(&["RPUSH", &name, "1"]);
+    assert_eq!(kind(store.not_before(&key).await), CORRUPT, "a list");
+    assert_eq!(kind(revoke().await), CORRUPT, "a list");
+    redis.command(&["DEL", &name]);
+    revoke().await.unwrap();
+    assert_eq!(store.not_before(&key).await.unwrap(), Some(ManualClock::START));
 }

@@ -14,11 +14,12 @@ use support::tokens::{bearer, json_of, send};
 use support::{DAY, HOUR, MINUTE, SECOND, new_session, poll_then_drop, present};
 use tower_jwt_auth::test_util::{
     Bench, Fault, FaultStore, Faults, ManualClock, StoreOperation, TestIssuer, bearer as authorization,
+    revocation_contract,
 };
 use tower_jwt_auth::{
     AccessGrant, Attempt, AuthContext, Clock, JwtAuthLayer, MokaStore, NoClaims, Outcome, RejectionKind,
-    SessionPolicy, SessionStore, StoreError, StoreErrorKind, SubjectDigest, Timestamp, TokenConfig,
-    TokenErrorKind, Verified, Verifier,
+    RevocationKey, RevocationStore, SessionPolicy, SessionStore, StoreError, StoreErrorKind, SubjectDigest,
+    Timestamp, TokenConfig, TokenErrorKind, Verified, Verifier,
 };
 
 /// With a number that loses digits on its way through a float.
@@ -281,7 +282,10 @@ fn ada() -> SubjectDigest {
 }
 
 /// Calls one operation, for a session that may or may not be there.
-async fn ask(store: &impl SessionStore, operation: StoreOperation) -> Result<(), StoreError> {
+async fn ask(
+    store: &(impl SessionStore + RevocationStore),
+    operation: StoreOperation,
+) -> Result<(), StoreError> {
     let policy = SessionPolicy::default();
     let session = new_session("ada", ManualClock::START);
     let (subject, id, attempt) = (ada(), session.session_id, Attempt::from_bytes([7; 16]));
@@ -297,6 +301,10 @@ async fn ask(store: &impl SessionStore, operation: StoreOperation) -> Result<(),
         }
         StoreOperation::MarkUsed => store.mark_used(&subject, &id, 0, 0).await,
         StoreOperation::PurgeExpired => store.purge_expired().await.map(drop),
+        StoreOperation::RevokeIssuedBefore => {
+            store.revoke_issued_before(&RevocationKey::token("issuer", "1"), ManualClock::START, HOUR).await
+        }
+        StoreOperation::NotBefore => store.not_before(&RevocationKey::token("issuer", "1")).await.map(drop),
         other => panic!("no way to ask for {other:?}"),
     }
 }
@@ -332,7 +340,7 @@ async fn each_operation_has_its_faults_and_its_count() {
         let calls = faults.take_calls();
         assert_eq!(calls.len(), 4 * StoreOperation::ALL.len());
         assert_eq!(calls[..2], [StoreOperation::Now; 2]);
-        assert_eq!(calls[calls.len() - 2..], [StoreOperation::PurgeExpired; 2]);
+        assert_eq!(calls[calls.len() - 2..], [StoreOperation::NotBefore; 2]);
         assert_eq!(faults.count(faulty), 0, "counted anew");
     }
 }
@@ -439,6 +447,18 @@ async fn errors_of_the_store_inside_come_through() {
         );
     }
     assert!(format!("{store:?}").contains("FaultStore"));
+}
+
+/// Told nothing, it keeps revocations as the store that it wraps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn revocations_go_through() {
+    let store = FaultStore::new(MokaStore::new());
+    revocation_contract(store.clone()).await;
+    assert!(store.faults().count(StoreOperation::RevokeIssuedBefore) > 0);
+    assert!(store.revocation_feed().is_some() && store.feed().is_some());
+    let silent = store.without_feed();
+    assert!(silent.revocation_feed().is_none() && silent.feed().is_none());
+    revocation_contract(silent).await;
 }
 
 /// What a clone is told, its original does.

@@ -51,7 +51,7 @@ mod scope;
 mod step_up;
 
 pub use predicate::{Predicate, RequireLayer};
-pub use predicate_async::{RequireAsync, RequireAsyncFuture, RequireAsyncLayer};
+pub use predicate_async::{RequireAsync, RequireAsyncLayer};
 pub use require::{Require, Rule};
 pub use scope::{RequireScope, RequireScopeLayer, Scopes};
 pub use step_up::{Authentication, StepUp, StepUpLayer};

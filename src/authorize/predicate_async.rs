@@ -2,21 +2,20 @@
 
 use std::error::Error;
 use std::fmt;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::authorize::predicate::{denied, naming};
-use crate::authorize::require::{asked, refused};
+use crate::authorize::predicate::naming;
+use crate::context::Asked;
 use crate::error::ConfigError;
+use crate::gate::{self, Ahead, GatedFuture, Refusal};
 use crate::metrics;
-use crate::reject::{Demand, RejectionKind, ResponseBody, ResponseFuture};
+use crate::reject::{Demand, Refuser, RejectionKind, ResponseBody};
 use crate::token::Verified;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -87,6 +86,31 @@ pub struct RequireAsync<S, C> {
     demand: Option<Arc<Demand>>,
 }
 
+impl<S, C: Send + Sync + 'static> RequireAsync<S, C> {
+    fn look(&self, asked: Asked<'_>) -> Ahead {
+        let verified = match asked.verified().and_then(|verified| asked.with_claims::<C>(verified)) {
+            Ok(verified) => verified,
+            Err(rejection) => return Ahead::Refuse(rejection),
+        };
+        let (decision, demand) = ((self.ask)(verified), self.demand.clone());
+        Ahead::Ask(Box::pin(async move {
+            match decision.await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Refusal { demand, ..Refusal::new(RejectionKind::Denied, "denied") }),
+                Err(error) => {
+                    metrics::unavailable("predicate");
+                    tracing::error!(
+                        name: "unavailable", target: "tower_jwt_auth::authorize",
+                        error = &*error as &(dyn Error + 'static),
+                        "a predicate could not decide: answered with 503"
+                    );
+                    Err(Refusal::new(RejectionKind::Unavailable, "unavailable"))
+                }
+            }
+        }))
+    }
+}
+
 impl<S, C, B, R> Service<Request<B>> for RequireAsync<S, C>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -94,90 +118,15 @@ where
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = RequireAsyncFuture<S, B>;
+    type Future = GatedFuture<S, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let asked = asked(&request);
-        match asked.verified().and_then(|verified| asked.with_claims::<C>(verified)) {
-            Ok(verified) => {
-                let clone = self.inner.clone();
-                // The one that was polled ready goes along; the clone is polled before it is called.
-                let ready = mem::replace(&mut self.inner, clone);
-                let waiting = Waiting { request, inner: ready, demand: self.demand.clone() };
-                let decision = (self.ask)(verified);
-                RequireAsyncFuture { state: State::Asking { decision, waiting: Some(waiting) } }
-            }
-            Err(rejection) => {
-                RequireAsyncFuture { state: State::Decided { future: refused(&rejection, request) } }
-            }
-        }
-    }
-}
-
-struct Waiting<S, B> {
-    request: Request<B>,
-    inner: S,
-    demand: Option<Arc<Demand>>,
-}
-
-pin_project! {
-    /// The future of [`RequireAsync`].
-    pub struct RequireAsyncFuture<S, B>
-    where
-        S: Service<Request<B>>,
-    {
-        #[pin]
-        state: State<S, B, S::Future>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<S, B, F> {
-        Asking { decision: Decision, waiting: Option<Waiting<S, B>> },
-        Decided { #[pin] future: ResponseFuture<F> },
-    }
-}
-
-impl<S, B, R> Future for RequireAsyncFuture<S, B>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Output = Result<Response<ResponseBody<R>>, S::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            match state.as_mut().project() {
-                StateProj::Asking { decision, waiting } => {
-                    let decision = ready!(decision.as_mut().poll(cx));
-                    // Taken once: the state changes below.
-                    let Some(Waiting { request, mut inner, demand }) = waiting.take() else {
-                        return Poll::Pending;
-                    };
-                    let future = match decision {
-                        Ok(true) => ResponseFuture::inner(inner.call(request)),
-                        Ok(false) => refused(&denied(asked(&request), demand.as_ref()), request),
-                        Err(error) => {
-                            metrics::unavailable("predicate");
-                            tracing::error!(
-                                name: "unavailable", target: "tower_jwt_auth::authorize",
-                                error = &*error as &(dyn Error + 'static),
-                                "a predicate could not decide: answered with 503"
-                            );
-                            let asked = asked(&request);
-                            refused(&asked.refuse(RejectionKind::Unavailable, "unavailable"), request)
-                        }
-                    };
-                    state.set(State::Decided { future });
-                }
-                StateProj::Decided { future } => return future.poll(cx),
-            }
-        }
+        let ahead = self.look(Asked::in_request(&request));
+        gate::pass(&mut self.inner, request, ahead, Refuser::Authorize)
     }
 }
 
@@ -202,14 +151,5 @@ impl<C> fmt::Debug for RequireAsyncLayer<C> {
 impl<S: fmt::Debug, C> fmt::Debug for RequireAsync<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireAsync").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl<S: Service<Request<B>>, B> fmt::Debug for RequireAsyncFuture<S, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.state {
-            State::Asking { .. } => "RequireAsyncFuture(asking)",
-            State::Decided { .. } => "RequireAsyncFuture(decided)",
-        })
     }
 }

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::context::Asked;
+use crate::gate::refused;
 use crate::reject::{Demand, Refuser, Rejection, RejectionKind, ResponseBody, ResponseFuture};
 
 /// A service behind a rule about verified tokens. Made by [`RequireScopeLayer`](crate::RequireScopeLayer),
@@ -45,18 +46,6 @@ pub(super) fn lacks(
     asked.refuse(kind, reason).with_demand(demand.map(Arc::clone))
 }
 
-/// The head of a request.
-pub(super) fn asked<B>(request: &Request<B>) -> Asked<'_> {
-    Asked { method: request.method(), headers: request.headers(), extensions: request.extensions() }
-}
-
-/// The refusal as a future.
-pub(super) fn refused<B, F>(rejection: &Rejection, request: Request<B>) -> ResponseFuture<F> {
-    rejection.report(Refuser::Authorize);
-    let (parts, _) = request.into_parts();
-    ResponseFuture::refused(rejection.respond(&parts))
-}
-
 impl<S, R> Require<S, R> {
     pub(super) fn new(inner: S, rule: &Arc<R>) -> Self {
         Self { inner, rule: Arc::clone(rule) }
@@ -75,7 +64,7 @@ impl<S, R> Require<S, R> {
 
 impl<S, R: sealed::Rule> Require<S, R> {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
-        let asked = asked(request);
+        let asked = Asked::in_request(request);
         self.rule.check(asked.verified()?, asked)
     }
 }
@@ -97,7 +86,7 @@ where
         match self.check(&request) {
             // The very service that was polled ready.
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
-            Err(rejection) => refused(&rejection, request),
+            Err(rejection) => refused(&rejection, request, Refuser::Authorize),
         }
     }
 }

@@ -80,11 +80,9 @@
 //! # }
 //! ```
 
-mod endings;
 mod layer;
 mod near;
-mod questions;
 mod service;
 
 pub use layer::LiveSessionsLayer;
-pub use service::{LiveSessions, LiveSessionsFuture};
+pub use service::LiveSessions;

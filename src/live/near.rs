@@ -10,17 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::{Clock, SystemClock};
-use crate::live::endings::Endings;
-use crate::live::questions::Questions;
+use crate::near::{Endings, Moment, PATIENCE, Questions, ROUNDS, micros};
 use crate::session::{Record, SessionId, SubjectDigest};
 use crate::store::{DynStore, Listen, SessionChange, SessionStore, StoreError};
 use crate::timer;
-
-/// How long a store that did not answer is not asked again for the same session: what `Retry-After` says.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often one request asks at most, where each answer is outdated by what is told meanwhile.
-const ROUNDS: usize = 4;
 
 /// The settings of a [`LiveSessionsLayer`](crate::LiveSessionsLayer).
 #[derive(Clone)]
@@ -53,7 +46,7 @@ pub(super) struct Near {
     /// What moments are counted from.
     start: Instant,
     seen: Cache<SessionId, Seen>,
-    questions: Questions<Seen>,
+    questions: Questions<SessionId, Seen>,
     endings: Endings,
     subjects: RandomState,
 }
@@ -77,9 +70,6 @@ pub(super) enum Sight {
     /// It cannot be said now.
     Unavailable,
 }
-
-/// Microseconds since the start.
-type Moment = u64;
 
 /// What was seen of a session: as small as can be, as there may be a million.
 #[derive(Debug, Clone, Copy)]
@@ -364,7 +354,7 @@ impl Near {
         let digest = SubjectDigest::of(claimed.subject);
         let unknown = Seen {
             subject: Some(self.subject(claimed.subject)),
-            place: Endings::place_of(&digest),
+            place: Endings::place_of(digest.as_bytes()),
             told,
             asked_at,
             failed_at: None,
@@ -400,10 +390,6 @@ impl Near {
     }
 }
 
-fn micros(duration: Duration) -> Moment {
-    Moment::try_from(duration.as_micros()).unwrap_or(Moment::MAX)
-}
-
 fn report(error: &StoreError) {
     tracing::error!(
         name: "unavailable", target: "tower_jwt_auth::live",
@@ -419,13 +405,13 @@ impl Listen for Near {
             SessionChange::Ended { subject, session_id } => {
                 // Whoever asks later is told by the store; whoever asks now may have an answer of before.
                 if self.questions.is_asked(session_id) {
-                    self.endings.note(subject);
+                    self.endings.note(subject.as_bytes());
                 } else if self.seen.get(session_id).is_none() {
                     return;
                 }
                 let ended = Seen {
                     subject: None,
-                    place: Endings::place_of(subject),
+                    place: Endings::place_of(subject.as_bytes()),
                     told: self.endings.tell(),
                     asked_at: self.now(),
                     failed_at: None,
@@ -435,7 +421,8 @@ impl Listen for Near {
             }
             SessionChange::AllEnded { subject, .. }
             | SessionChange::Replaced { subject, .. }
-            | SessionChange::Uncertain { subject } => self.endings.note(subject),
+            | SessionChange::Uncertain { subject } => self.endings.note(subject.as_bytes()),
+            SessionChange::TokensRevoked { .. } | SessionChange::TokensUncertain { .. } => {}
         }
     }
 }

@@ -10,6 +10,8 @@ pub(crate) enum Refuser {
     Bearer,
     /// The live sessions layer.
     Live,
+    /// The revocations layer.
+    Revocation,
     /// Another layer or an extractor behind it.
     Authorize,
 }
@@ -19,6 +21,7 @@ impl Refuser {
         match self {
             Self::Bearer => "bearer",
             Self::Live => "live",
+            Self::Revocation => "revocation",
             Self::Authorize => "authorize",
         }
     }
@@ -40,6 +43,8 @@ impl Rejection {
             (Refuser::Bearer, _) => event!(info, "tower_jwt_auth::bearer"),
             (Refuser::Live, _) if is_fault => event!(error, "tower_jwt_auth::live"),
             (Refuser::Live, _) => event!(info, "tower_jwt_auth::live"),
+            (Refuser::Revocation, _) if is_fault => event!(error, "tower_jwt_auth::revocation"),
+            (Refuser::Revocation, _) => event!(info, "tower_jwt_auth::revocation"),
             (Refuser::Authorize, RejectionKind::Missing) => event!(debug, "tower_jwt_auth::authorize"),
             (Refuser::Authorize, _) if is_fault => event!(error, "tower_jwt_auth::authorize"),
             (Refuser::Authorize, _) => event!(info, "tower_jwt_auth::authorize"),

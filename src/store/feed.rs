@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::clock::Timestamp;
 use crate::session::{Decision, OnReuse, Presented, SessionId, SessionPolicy, SubjectDigest};
-use crate::store::{Creation, Rotation};
+use crate::store::{Creation, RevocationKey, Rotation};
 
 /// What has become of sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,18 @@ pub enum SessionChange {
         subject: SubjectDigest,
         /// Which.
         session_id: SessionId,
+    },
+    /// Tokens are refused that were issued before a time.
+    TokensRevoked {
+        /// Which tokens.
+        key: RevocationKey,
+        /// The time.
+        not_before: Timestamp,
+    },
+    /// A call that was to revoke tokens failed, and may have done it all the same.
+    TokensUncertain {
+        /// Which tokens.
+        key: RevocationKey,
     },
 }
 
@@ -108,6 +121,19 @@ impl SessionFeed {
     /// That a call to end sessions of a subject failed: what is known of them is asked for again.
     pub fn tell_uncertain(&self, subject: &SubjectDigest) {
         self.send(&SessionChange::Uncertain { subject: *subject });
+    }
+
+    /// What became of a revocation of tokens.
+    pub fn tell_tokens_revoked<E>(
+        &self,
+        key: &RevocationKey,
+        not_before: Timestamp,
+        outcome: &Result<(), E>,
+    ) {
+        self.send(&match outcome {
+            Ok(()) => SessionChange::TokensRevoked { key: *key, not_before },
+            Err(_) => SessionChange::TokensUncertain { key: *key },
+        });
     }
 
     /// Tells this one, too, as long as somebody else holds it.

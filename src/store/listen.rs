@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::clock::Timestamp;
 use crate::secret::from_base64url;
 use crate::session::{SessionId, SubjectDigest};
-use crate::store::{SessionChange, SessionFeed};
+use crate::store::{RevocationKey, SessionChange, SessionFeed};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -106,7 +107,7 @@ impl Ear {
     }
 
     /// A message of another node. What is none of ours is passed over. The worst that can be said there is that sessions
-    /// have ended, which is believed until the store is asked again, and that it must be asked.
+    /// have ended or that tokens are revoked, which is believed until the store is asked again, and that it must be asked.
     pub(super) fn hear(&self, message: &str) {
         if let Some(change) = read(message) {
             self.feed.send(&change);
@@ -125,18 +126,24 @@ pub(super) async fn soon<T, E: Into<BoxError>>(
 }
 
 /// `ended SUBJECT SESSION`, `all SUBJECT [SESSION]` or `replaced SUBJECT SESSION`, with the subject's digest in base64url or
-/// in hexadecimal and the session in hexadecimal.
+/// in hexadecimal and the session in hexadecimal; or `tokens KEY NOT_BEFORE`, with the key in hexadecimal and the time in
+/// milliseconds.
 fn read(message: &str) -> Option<SessionChange> {
     let mut words = message.split(' ');
     let kind = words.next()?;
-    let subject = words.next()?;
-    let subject =
-        if subject.len() == 32 { from_hex(subject)? } else { from_base64url(subject)?.try_into().ok()? };
-    let subject = SubjectDigest::from_bytes(subject);
-    let session_id = words.next().map(|id| from_hex(id).map(SessionId::from_bytes));
+    let (subject, rest) = (words.next()?, words.next());
     if words.next().is_some() {
         return None;
     }
+    if kind == "tokens" {
+        let key = RevocationKey::from_bytes(from_hex(subject)?);
+        let not_before = Timestamp::from_unix_millis(rest?.parse().ok()?);
+        return Some(SessionChange::TokensRevoked { key, not_before });
+    }
+    let subject =
+        if subject.len() == 32 { from_hex(subject)? } else { from_base64url(subject)?.try_into().ok()? };
+    let subject = SubjectDigest::from_bytes(subject);
+    let session_id = rest.map(|id| from_hex(id).map(SessionId::from_bytes));
     Some(match (kind, session_id) {
         ("ended", Some(Some(session_id))) => SessionChange::Ended { subject, session_id },
         ("replaced", Some(Some(session_id))) => SessionChange::Replaced { subject, session_id },
@@ -169,12 +176,33 @@ mod tests {
         let session_id = SessionId::from_bytes([0x01; 16]);
         let (s, i) = ("ab".repeat(16), "01".repeat(16));
         let base64 = "q6urq6urq6urq6urq6urqw";
+        let tokens = |not_before| SessionChange::TokensRevoked {
+            key: RevocationKey::from_bytes([0xab; 16]),
+            not_before: Timestamp::from_unix_millis(not_before),
+        };
         for (message, expected) in [
             (format!("ended {s} {i}"), Some(SessionChange::Ended { subject, session_id })),
             (format!("ended {base64} {i}"), Some(SessionChange::Ended { subject, session_id })),
             (format!("replaced {s} {i}"), Some(SessionChange::Replaced { subject, session_id })),
             (format!("all {s}"), Some(SessionChange::AllEnded { subject, except: None })),
             (format!("all {s} {i}"), Some(SessionChange::AllEnded { subject, except: Some(session_id) })),
+            (format!("tokens {s} 1234"), Some(tokens(1234))),
+            (format!("tokens {s} 0"), Some(tokens(0))),
+            (format!("tokens {s} {}", i64::MAX), Some(tokens(i64::MAX))),
+            (format!("tokens {s} {}", i64::MIN), Some(tokens(i64::MIN))),
+            ("tokens".into(), None),
+            (format!("tokens {s}"), None),
+            (format!("tokens {s} "), None),
+            (format!("tokens {s} 1234 "), None),
+            (format!("tokens {s} 1234 5"), None),
+            (format!("tokens {s} 12.5"), None),
+            (format!("tokens {s} 1e3"), None),
+            (format!("tokens {s} {i}"), None),
+            (format!("tokens {s} 9223372036854775808"), None),
+            (format!("tokens {s} -9223372036854775809"), None),
+            (format!("tokens {base64} 1234"), None),
+            (format!("tokens {} 1234", "0g".repeat(16)), None),
+            (format!("tokens  {s}"), None),
             (String::new(), None),
             ("ended".into(), None),
             (format!("ended {s}"), None),

@@ -21,6 +21,7 @@ mod purge;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 mod redis;
+mod revocation;
 
 use std::error::Error;
 use std::fmt;
@@ -43,6 +44,8 @@ pub use purge::PurgeTask;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis::{ReconnectingConnection, RedisStore, RedisStoreBuilder};
+pub(crate) use revocation::DynRevocations;
+pub use revocation::{RevocationKey, RevocationStore};
 
 use crate::clock::Timestamp;
 use crate::session::{
@@ -303,7 +306,7 @@ impl Error for StoreError {
     }
 }
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// [`SessionStore`] without its type: what the service holds. One box a call.
 pub(crate) trait DynStore: Send + Sync {

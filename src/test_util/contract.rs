@@ -897,7 +897,7 @@ pub async fn a_resent_end_of_all_spares_later_logins<S: SessionStore, C: ShiftTi
 
 /// What the feed of a store told.
 #[derive(Default)]
-struct Told(Mutex<Vec<SessionChange>>);
+pub(super) struct Told(pub(super) Mutex<Vec<SessionChange>>);
 
 impl Listen for Told {
     fn changed(&self, change: &SessionChange) {
@@ -919,6 +919,7 @@ pub async fn a_feed_is_told_of_each_end<S: SessionStore, C: ShiftTime>(bench: &B
             | SessionChange::AllEnded { subject: of, .. }
             | SessionChange::Uncertain { subject: of }
             | SessionChange::Replaced { subject: of, .. } => of == subject,
+            SessionChange::TokensRevoked { .. } | SessionChange::TokensUncertain { .. } => false,
         });
         all
     };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -9,9 +10,11 @@ use crate::clock::Timestamp;
 use crate::session::{
     Attempt, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
 };
-use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError, StoreErrorKind};
+use crate::store::{
+    Creation, RevocationKey, RevocationStore, Rotation, SessionFeed, SessionStore, StoreError, StoreErrorKind,
+};
 
-/// What a [`SessionStore`] can be asked, one for each of its methods.
+/// What a [`SessionStore`] and a [`RevocationStore`] can be asked, one for each of their methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreOperation {
@@ -33,11 +36,15 @@ pub enum StoreOperation {
     MarkUsed,
     /// [`SessionStore::purge_expired`].
     PurgeExpired,
+    /// [`RevocationStore::revoke_issued_before`].
+    RevokeIssuedBefore,
+    /// [`RevocationStore::not_before`].
+    NotBefore,
 }
 
 impl StoreOperation {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Now,
         Self::Create,
         Self::Rotate,
@@ -47,6 +54,8 @@ impl StoreOperation {
         Self::RevokeSubject,
         Self::MarkUsed,
         Self::PurgeExpired,
+        Self::RevokeIssuedBefore,
+        Self::NotBefore,
     ];
 }
 
@@ -66,7 +75,7 @@ pub enum Fault {
 }
 
 /// A session store around another one, which it asks unless its [`Faults`] say otherwise. Told nothing, it is the
-/// store it wraps, and counts the calls.
+/// store it wraps, and counts the calls. It keeps revocations if that one does.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -101,7 +110,8 @@ impl<S> FaultStore<S> {
         Self { inner, faults: Faults::default(), is_told: true }
     }
 
-    /// A store that tells nobody of the sessions that are ended: as a node sees it where other nodes end them.
+    /// A store that tells nobody of the sessions that are ended and the tokens that are revoked: as a node sees it where
+    /// other nodes do that.
     #[must_use]
     pub fn without_feed(mut self) -> Self {
         self.is_told = false;
@@ -357,5 +367,25 @@ impl<S: SessionStore> SessionStore for FaultStore<S> {
 
     fn feed(&self) -> Option<&SessionFeed> {
         if self.is_told { self.inner.feed() } else { None }
+    }
+}
+
+impl<S: RevocationStore> RevocationStore for FaultStore<S> {
+    async fn revoke_issued_before(
+        &self,
+        key: &RevocationKey,
+        not_before: Timestamp,
+        keep_for: Duration,
+    ) -> Result<(), StoreError> {
+        let work = self.inner.revoke_issued_before(key, not_before, keep_for);
+        self.run(StoreOperation::RevokeIssuedBefore, work).await
+    }
+
+    async fn not_before(&self, key: &RevocationKey) -> Result<Option<Timestamp>, StoreError> {
+        self.run(StoreOperation::NotBefore, self.inner.not_before(key)).await
+    }
+
+    fn revocation_feed(&self) -> Option<&SessionFeed> {
+        if self.is_told { self.inner.revocation_feed() } else { None }
     }
 }

@@ -8,6 +8,7 @@
 //! | what depends on time | [`ManualClock`], for tokens and for sessions |
 //! | outages | [`FaultStore`], which fails, hangs and loses answers when told to |
 //! | a store of one's own | [`store_contract!`](crate::store_contract); [`new_session`], [`present`] and others for single steps |
+//! | a store of revocations of one's own | [`revocation_contract`] |
 //!
 //! The [`guide`] shows each of them in a test.
 //!
@@ -35,6 +36,7 @@ mod clock;
 pub mod contract;
 mod fault_store;
 mod issuer;
+mod revocations;
 mod sessions;
 
 #[doc = include_str!("guide.md")]
@@ -44,4 +46,7 @@ pub use clock::ManualClock;
 pub use contract::{Bench, ShiftTime};
 pub use fault_store::{Fault, FaultStore, Faults, StoreOperation};
 pub use issuer::{TestIssuer, bearer};
+#[doc(hidden)]
+pub use revocations::a_revocation_is_heard_of;
+pub use revocations::revocation_contract;
 pub use sessions::{created, fresh_attempt, new_session, present, unique};

@@ -61,11 +61,15 @@ macro_rules! on_connection {
     };
 }
 
+// Here, as it uses the macro.
+mod revocations;
+
 /// Sessions on [PostgreSQL](https://www.postgresql.org) 14 or newer.
 ///
-/// All nodes that share the database, the schema and the prefix of the tables share the sessions. Times are by the
-/// clock of the server. A rotation is one statement (two, where the token is not due); opening a session and ending all
-/// of a subject are short transactions that begin with a lock on the subject's row.
+/// All nodes that share the database, the schema and the prefix of the tables share the sessions, and the revocations of
+/// tokens ([`RevocationStore`](crate::RevocationStore)). Times are by the clock of the server. A rotation is one statement
+/// (two, where the token is not due); opening a session and ending all of a subject are short transactions that begin with
+/// a lock on the subject's row.
 ///
 /// Before the first use [`migrate`](Self::migrate) makes the tables; or apply the file `src/store/postgres/schema.sql`
 /// of this crate by your own means. Call [`purge_expired`](SessionStore::purge_expired) now and then, or let
@@ -150,8 +154,8 @@ impl PostgresStore {
         }
     }
 
-    /// Makes the tables, if they are not there. Any number of nodes may call it at once, and when the tables are there
-    /// it needs no right to make them.
+    /// Makes the tables, or those that an older version did not have. Any number of nodes may call it at once, and when
+    /// all are there it needs no right to make them.
     ///
     /// # Errors
     ///
@@ -162,7 +166,7 @@ impl PostgresStore {
         let migrate = async {
             let lease = Lease::of(&self.pool).await?;
             let Some(client) = lease.client() else { return Ok(0) };
-            if let Some(version) = self.version(client).await? {
+            if let Some(version @ statements::VERSION..) = self.version(client).await? {
                 lease.give_back();
                 return Ok(version);
             }
@@ -282,8 +286,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Puts a prefix before the names of the tables `sessions`, `subjects` and `migrations`: by default none. As the
-    /// schema, or empty.
+    /// Puts a prefix before the names of the tables `sessions`, `subjects`, `revocations` and `migrations`: by default
+    /// none. As the schema, or empty.
     pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -299,7 +303,7 @@ impl PostgresStoreBuilder {
     /// Tells other nodes nothing of what this one ends: for deployments where none [listens](PostgresStore::listen).
     ///
     /// PostgreSQL lets the commits of all transactions with a NOTIFY wait for each other, those of other applications, too. Only
-    /// ends of sessions have one.
+    /// ends of sessions and revocations of tokens have one.
     pub fn without_notify(mut self) -> Self {
         self.notifies = false;
         self
@@ -610,18 +614,22 @@ impl SessionStore for PostgresStore {
     }
 
     /// Looks through the tables in small steps, each a transaction of its own, and passes over what is in use. May run
-    /// on many nodes at once.
+    /// on many nodes at once. Revocations of tokens that are no longer needed go, too, and are not counted.
     async fn purge_expired(&self) -> Result<u64, StoreError> {
         let statements = &self.settings.statements;
         let pages = on_connection!(self, |client| {
-            let names: [Parameter<'_>; 2] =
-                [(&statements.sessions, Type::TEXT), (&statements.subjects, Type::TEXT)];
+            let names: [Parameter<'_>; 3] = [
+                (&statements.sessions, Type::TEXT),
+                (&statements.subjects, Type::TEXT),
+                (&statements.revocations, Type::TEXT),
+            ];
             let row = self.row(client, statements.pages, &names).await?;
-            Ok((row.try_get(0)?, row.try_get(1)?))
+            Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
         });
-        let (sessions, subjects): (i64, i64) = pages.await?;
+        let (sessions, subjects, revocations): (i64, i64, i64) = pages.await?;
         let purged = self.purge(&statements.purge_sessions, sessions).await?;
         self.purge(&statements.purge_subjects, subjects).await?;
+        self.purge(&statements.purge_revocations, revocations).await?;
         Ok(purged)
     }
 

@@ -1,6 +1,6 @@
--- The tables of the session store, version 1. `PostgresStore::migrate` runs this; whoever runs their own migrations
+-- The tables of the session store, version 2. `PostgresStore::migrate` runs this; whoever runs their own migrations
 -- takes this file, with another schema or a prefix before the tables' names if they like, and tells the store.
--- Can be run again. All times are milliseconds since 1970, by the clock of the server.
+-- Can be run again, and brings version 1 to this one. All times are milliseconds since 1970, by the clock of the server.
 
 CREATE SCHEMA IF NOT EXISTS tower_jwt_auth;
 
@@ -16,6 +16,13 @@ CREATE TABLE IF NOT EXISTS tower_jwt_auth.subjects (
     revoked_at bigint,                 -- when all sessions were ended last
     revoked_by bytea,                  -- by which call
     revoked_sessions bigint,           -- how many there were
+    forget_at bigint NOT NULL
+);
+
+-- New in version 2: a role that is not the owner must be given its rights on this one, too.
+CREATE TABLE IF NOT EXISTS tower_jwt_auth.revocations (
+    key bytea PRIMARY KEY,             -- of one token, or of all of a subject: 16 bytes
+    not_before bigint NOT NULL,        -- tokens issued before this are refused
     forget_at bigint NOT NULL
 );
 
@@ -42,4 +49,4 @@ CREATE TABLE IF NOT EXISTS tower_jwt_auth.sessions (
 ) WITH (fillfactor = 70);
 -- No other index: one on a column that rotation writes would make every rotation write to the index, too.
 
-INSERT INTO tower_jwt_auth.migrations (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO tower_jwt_auth.migrations (version) VALUES (1), (2) ON CONFLICT DO NOTHING;

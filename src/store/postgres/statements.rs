@@ -7,11 +7,12 @@ use crate::error::{ConfigError, ConfigErrorKind};
 use crate::secret::sha256;
 
 /// Of the tables.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 pub(super) struct Statements {
     pub(super) sessions: String,
     pub(super) subjects: String,
+    pub(super) revocations: String,
     pub(super) migrations: String,
     /// Where ends are told, by NOTIFY.
     pub(super) channel: String,
@@ -33,6 +34,9 @@ pub(super) struct Statements {
     pub(super) mark_used: String,
     pub(super) purge_sessions: String,
     pub(super) purge_subjects: String,
+    pub(super) revoke_tokens: String,
+    pub(super) not_before: String,
+    pub(super) purge_revocations: String,
 }
 
 impl Statements {
@@ -47,7 +51,8 @@ impl Statements {
             ));
         }
         let table = |name: &str| format!("\"{schema}\".\"{prefix}{name}\"");
-        let (sessions, subjects, migrations) = (table("sessions"), table("subjects"), table("migrations"));
+        let (sessions, subjects) = (table("sessions"), table("subjects"));
+        let (revocations, migrations) = (table("revocations"), table("migrations"));
         // One for each set of tables, and never too long for a name.
         let digest = sha256(sessions.as_bytes());
         let channel =
@@ -58,6 +63,7 @@ impl Statements {
             sql.replace("tower_jwt_auth_ended", &channel)
                 .replace("tower_jwt_auth.sessions", &sessions)
                 .replace("tower_jwt_auth.subjects", &subjects)
+                .replace("tower_jwt_auth.revocations", &revocations)
                 .replace("tower_jwt_auth.migrations", &migrations)
                 .replace("SCHEMA IF NOT EXISTS tower_jwt_auth", &format!("SCHEMA IF NOT EXISTS \"{schema}\""))
         };
@@ -82,15 +88,19 @@ impl Statements {
             mark_used: named(include_str!("mark_used.sql")),
             purge_sessions: named(include_str!("purge_sessions.sql")),
             purge_subjects: named(include_str!("purge_subjects.sql")),
+            revoke_tokens: named(include_str!("revoke_tokens.sql")),
+            not_before: named(include_str!("not_before.sql")),
+            purge_revocations: named(include_str!("purge_revocations.sql")),
             sessions,
             subjects,
+            revocations,
             migrations,
             channel,
         })
     }
 }
 
-/// With `migrations` behind it still shorter than the 63 bytes that PostgreSQL keeps of a name.
+/// With `revocations` behind it still shorter than the 63 bytes that PostgreSQL keeps of a name.
 fn is_identifier(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     (1..=48).contains(&name.len())

@@ -3,6 +3,7 @@
 mod codec;
 mod push;
 mod reconnecting;
+mod revocations;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +42,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// Everything of a subject is one hash, `PREFIX:DIGEST`, which goes by itself when its last session has been expired
 /// for a day. Each operation is one script on that key and one round trip. Times are by the clock of the server.
+///
+/// A revocation of tokens ([`RevocationStore`](crate::RevocationStore)) is one text, `PREFIX:revoked:KEY`, which goes by
+/// itself when it is no longer needed.
 ///
 /// # What Redis must be told
 ///
@@ -179,7 +183,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         Ok(answer)
     }
 
-    /// Runs a script that ends sessions: its effect is on as many replicas as were asked for before this returns.
+    /// Runs a script that ends sessions or revokes tokens: its effect is on as many replicas as were asked for before
+    /// this returns.
     async fn run_safely<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -208,7 +213,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         if reached < replicas.count {
             return Err(StoreError::new(
                 StoreErrorKind::Unavailable,
-                "too few replicas of Redis confirmed that sessions were ended",
+                "too few replicas of Redis confirmed what was ended or revoked",
             ));
         }
         Ok(answer)
@@ -259,9 +264,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStoreBuilder<C> {
         self
     }
 
-    /// Makes an operation that revokes sessions wait until this many replicas have it, for `timeout` at most, which
-    /// should be shorter than [the one of the operation](Self::timeout). If they do not answer, the operation fails
-    /// (503), though the sessions have ended on the primary.
+    /// Makes an operation that revokes sessions or tokens wait until this many replicas have it, for `timeout` at most,
+    /// which should be shorter than [the one of the operation](Self::timeout). If they do not answer, the operation
+    /// fails (503), though it is done on the primary.
     ///
     /// Redis holds up all operations on the same connection meanwhile. The connection must wait for answers at least as
     /// long: 1.5 seconds by default in [`ReconnectingConnection`], half a second in those of the crate `redis`.
@@ -543,7 +548,7 @@ fn store_error(error: RedisError) -> StoreError {
         (_, Some("READONLY")) => (Unavailable, "this Redis is a replica, which takes no writes"),
         (_, Some("NOPERM" | "NOAUTH" | "WRONGPASS")) | (ErrorKind::AuthenticationFailed, _) => (
             Unavailable,
-            "Redis refuses the account: it needs EVALSHA, SCRIPT LOAD and the scripts' commands on the keys of the prefix",
+            "Redis refuses the account: it needs GET, EVALSHA, SCRIPT LOAD and the scripts' commands on the keys of the prefix",
         ),
         (_, Some("WRONGTYPE" | "VERSION")) | (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => {
             (Corrupt, "what Redis holds was not written by this version of the store")

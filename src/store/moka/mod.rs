@@ -1,5 +1,7 @@
 //! [`MokaStore`]: sessions in the memory of one process.
 
+mod revocations;
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +12,7 @@ use moka::future::Cache;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 
+use self::revocations::{Revocations, revocations};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::session::{
     Attempt, Decision, NewSession, OnReuse, Presented, Record, SecretDigest, SessionId, SessionPolicy,
@@ -20,6 +23,9 @@ use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError};
 /// An expired session is remembered for a day, so that its last token is `Expired` and not `Unknown`.
 const KEEP_EXPIRED: Duration = Duration::from_secs(24 * 3600);
 
+/// 900 years: moka's own bound is 1000.
+const LONGEST: Duration = Duration::from_secs(900 * 365 * 24 * 3600);
+
 /// How long it is remembered that a session has ended, and what the rotation answered that ended it.
 const KEEP_ENDED: Duration = Duration::from_secs(60);
 
@@ -29,6 +35,8 @@ const KEEP_ENDED: Duration = Duration::from_secs(60);
 /// an `.await`. Entries go by themselves some time after their last session has expired.
 ///
 /// There is no limit to the number of subjects unless [`max_subjects`](MokaStoreBuilder::max_subjects) sets one.
+/// Revocations of tokens ([`RevocationStore`](crate::RevocationStore)) are not limited in number: each stays as long as
+/// its call said.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -43,6 +51,7 @@ const KEEP_ENDED: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct MokaStore {
     subjects: Cache<SubjectDigest, Arc<Entry>>,
+    revocations: Revocations,
     clock: Arc<dyn Clock>,
     marks: Arc<Marks>,
     evicted: Arc<AtomicU64>,
@@ -174,6 +183,7 @@ impl MokaStoreBuilder {
         let is_limited = self.max_subjects.is_some();
         MokaStore {
             subjects: subjects.build(),
+            revocations: revocations(),
             clock: self.clock,
             marks: Arc::default(),
             evicted,
@@ -306,8 +316,7 @@ impl Expiry<SubjectDigest, Arc<Entry>> for KeepFor {
 }
 
 fn millis(duration: Duration) -> u64 {
-    // moka's own bound is 1000 years.
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(900 * 365 * 24 * 3_600_000)
+    u64::try_from(duration.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Subject {
