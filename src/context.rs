@@ -1,11 +1,14 @@
 //! [`AuthContext`]: the one thing that the bearer layer puts into a request's extensions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request};
 
+use crate::extract::Scheme;
 use crate::reject::{Protocol, Rejection, RejectionKind, Responder};
+use crate::store::ProofId;
 use crate::token::{AnyVerified, Verified};
 
 /// What the bearer layer found out about a request, and how layers behind it are to refuse. Cheap to clone.
@@ -32,6 +35,15 @@ use crate::token::{AnyVerified, Verified};
 pub struct AuthContext {
     outcome: Outcome,
     responder: Arc<Responder>,
+    proof: Option<SeenProof>,
+}
+
+/// The proof that came with a token (RFC 9449): no other request may bring it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SeenProof {
+    pub(crate) id: ProofId,
+    /// For how long it would be good.
+    pub(crate) keep_for: Duration,
 }
 
 /// What the bearer layer found.
@@ -48,7 +60,16 @@ pub enum Outcome {
 
 impl AuthContext {
     pub(crate) fn new(outcome: Outcome, responder: Arc<Responder>) -> Self {
-        Self { outcome, responder }
+        Self { outcome, responder, proof: None }
+    }
+
+    pub(crate) fn with_proof(self, proof: Option<SeenProof>) -> Self {
+        Self { proof, ..self }
+    }
+
+    /// The proof, if the token came with one.
+    pub(crate) fn proof(&self) -> Option<SeenProof> {
+        self.proof
     }
 
     /// The context that a bearer layer leaves for a request with this token, for tests of what stands behind one:
@@ -157,7 +178,10 @@ impl<'r> Asked<'r> {
     /// A refusal as the bearer layer words its own.
     pub(crate) fn refuse(self, kind: RejectionKind, reason: &'static str) -> Rejection {
         match AuthContext::of(self.extensions) {
-            Some(context) => self.rejection(kind, reason, &context.responder),
+            Some(context) => {
+                let scheme = if context.proof.is_some() { Scheme::Dpop } else { Scheme::Bearer };
+                self.rejection(kind, reason, &context.responder).with_scheme(scheme)
+            }
             None => self.rejection(kind, reason, &Arc::new(Responder::standard())),
         }
     }

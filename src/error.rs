@@ -27,7 +27,7 @@ pub enum ConfigErrorKind {
     Claim,
     /// A lifetime, leeway or window is out of its bounds, or `Retry::UntilUsed` lacks the reports of use that it needs.
     Lifetime,
-    /// An origin is not of the form `scheme://host[:port]`, or there is none.
+    /// An origin is not of the form `scheme://host[:port]`, or there is none; or a base URL for DPoP cannot be used.
     Origin,
     /// The cookie's name or its attributes contradict each other.
     Cookie,

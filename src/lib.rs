@@ -8,6 +8,7 @@
 //! - [`AuthService`] logs users in, refreshes their tokens with rotation, and logs them out;
 //! - [`LiveSessionsLayer`] refuses the tokens of sessions that have ended, [`RevocationsLayer`] those that were revoked by
 //!   their own names;
+//! - [`Dpop`] binds tokens and sessions to a key of the client (RFC 9449), so that stolen ones are of no use;
 //! - [`ProtectedResourceLayer`] tells clients which authorization server to ask (RFC 9728);
 //! - [`SessionLayer`] sends the access token with outgoing requests, and its [`Session`] keeps it fresh.
 //!
@@ -67,7 +68,8 @@
 //! # What is checked
 //!
 //! The rules stand in order in the documentation of the modules that hold them: [`token`] (an access token),
-//! [`bearer`] (a request), [`live`] (its session), [`revocation`] (tokens without one), [`authorize`] (scopes), [`service`] (login, refresh, logout), [`session`] (rotation).
+//! [`bearer`] (a request), [`live`] (its session), [`revocation`] (tokens without one), [`authorize`] (scopes), [`dpop`] (proofs of a key),
+//! [`service`] (login, refresh, logout), [`session`] (rotation).
 //!
 //! # Tokens of identity providers
 //!
@@ -154,9 +156,10 @@
 //! | | `other_claims` | error | `asked`, `layer` |
 //! | | `unavailable` | error | `error` |
 //! | `tower_jwt_auth::keys` | `key_skipped` | warn | `position`, `kid`, `reason` |
-//! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason`: `missing`, `malformed_credential`, `repeated_credential`, `too_large`, for a cookie `no_origin`, `origin` or `sec_fetch_site`, or a [`TokenErrorKind`] |
+//! | `tower_jwt_auth::bearer` | `rejected` | debug without a token, else info | `reason`: `missing`, `malformed_credential`, `repeated_credential`, `too_large`, for a cookie `no_origin`, `origin` or `sec_fetch_site`, a [`TokenErrorKind`], or, with [`dpop`], `bearer_scheme`, `not_bound`, `other_key` and the rule that a proof breaks: `proof_missing`, `proof_repeated`, `proof_too_large`, `proof_malformed`, `proof_type`, `proof_algorithm`, `proof_key`, `proof_private_key`, `proof_signature`, `proof_claims`, `proof_method`, `proof_target`, `proof_too_old`, `proof_too_new`, `proof_token_hash`, `proof_nonce_missing`, `proof_nonce_unknown`, `proof_replayed`, `proof_memory_full` |
 //! | | `observed` | info | `reason`, as in `rejected` |
 //! | | `bad_token` | debug | `reason`: a [`TokenErrorKind`]; `detail`: the rule that it breaks |
+//! | | `bad_proof` | debug | `reason`: as in `rejected`; `detail`: the rule that a DPoP proof breaks |
 //! | | `application_claims` | warn | `claims`, `detail` |
 //! | | `no_bearer_layer` | warn | |
 //! | | `other_claims` | warn | `asked`, `layer` |
@@ -165,7 +168,7 @@
 //! | | `rotated`, `reissued`, `expired`, `unknown` | info | `session`, `generation` |
 //! | | `current` | debug | `session` |
 //! | | `recovered`, `superseded`, `reused`, `mismatch` | warn | `session`, `subject` |
-//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason`: `body`, `credentials`, `no_origin`, `origin`, `sec_fetch_site`, `no_token`, `several_sessions`, `revoked_meanwhile`, `session_ended`, `browser`, `cookie_and_token`, `invalid_scope`, `unsupported_grant_type`, `unsupported_token_type`, or as in `rejected`; `detail`, `origin` |
+//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason`: `body`, `credentials`, `no_origin`, `origin`, `sec_fetch_site`, `no_token`, `several_sessions`, `revoked_meanwhile`, `session_ended`, `browser`, `cookie_and_token`, `invalid_scope`, `unsupported_grant_type`, `unsupported_token_type`, `other_key`, or as in `rejected`; `detail`, `origin` |
 //! | | `retried` | warn | `what`, `error` |
 //! | | `unavailable`, `fault` | error | `what`, `error` |
 //! | | `hook_panicked` | error | `event` |
@@ -182,6 +185,8 @@
 //! | | `unavailable` | error | `error` |
 //! | | `revoked` | info | `what`: `token`, `subject` |
 //! | | `not_revoked` | error | `what`, `error` |
+//! | `tower_jwt_auth::replay` | `rejected` | info, error for a fault of the wiring | `reason`: `proof_replayed`, `unavailable`, `no_bearer_layer` |
+//! | | `unavailable` | error | `error` |
 //! | `tower_jwt_auth::store` | `session_evicted` | warn | `sessions` |
 //! | | `eviction_policy` | warn | `policy` |
 //! | | `push_joined` | info | |
@@ -195,7 +200,7 @@
 //!
 //! | name | labels |
 //! |---|---|
-//! | `tower_jwt_auth_requests_rejected_total` | `layer`: `bearer`, `live`, `revocation`, or `authorize` (other layers and extractors behind it); `reason`, as in the events `rejected` |
+//! | `tower_jwt_auth_requests_rejected_total` | `layer`: `bearer`, `live`, `revocation`, `replay`, or `authorize` (other layers and extractors behind it); `reason`, as in the events `rejected` |
 //! | `tower_jwt_auth_session_events_total` | `event`: the names of `tower_jwt_auth::session`; [`SessionEventKind`] lists them, all but `current` |
 //! | `tower_jwt_auth_sessions_ended_total` | `why`: as in the event `ended`, or `evicted`, `ended_all`, `superseded`, `reused` (the session itself, of all that it ends) |
 //! | `tower_jwt_auth_service_refused_total` | `route`, `reason`, as in the events `refused` |
@@ -217,6 +222,7 @@ mod clock;
 mod context;
 mod cookie;
 mod csrf;
+pub mod dpop;
 mod error;
 mod extract;
 mod gate;
@@ -228,6 +234,7 @@ mod reject;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub mod remote_jwks;
+mod replay;
 pub mod revocation;
 mod secret;
 pub mod service;
@@ -236,6 +243,7 @@ mod store;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
+mod thumbprint;
 mod timer;
 pub mod token;
 #[cfg(any(feature = "client", feature = "jwks"))]
@@ -258,6 +266,8 @@ pub use client::{
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{AuthContext, Outcome};
 pub use cookie::{CookiePolicy, SameSite};
+#[doc(no_inline)]
+pub use dpop::{Dpop, DpopBuilder, NonceKeys, ProofKey, ProveError, ProveErrorKind};
 pub use error::{ConfigError, ConfigErrorKind};
 pub use extract::TokenCookie;
 pub use gate::GatedFuture;
@@ -272,6 +282,7 @@ pub use remote_jwks::JwksClient;
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 #[doc(no_inline)]
 pub use remote_jwks::{FetchError, FetchErrorKind, MetadataForm, RemoteJwks, RemoteJwksBuilder};
+pub use replay::{ReplayLayer, SeenProofs};
 #[doc(no_inline)]
 pub use revocation::{Revocations, RevocationsLayer, Revoked};
 #[doc(no_inline)]
@@ -289,8 +300,8 @@ pub use session::{
 #[cfg_attr(docsrs, doc(cfg(any(feature = "redis", feature = "postgres"))))]
 pub use store::ListenTask;
 pub use store::{
-    Creation, PurgeTask, RevocationKey, RevocationStore, Rotation, SessionChange, SessionFeed, SessionStore,
-    StoreError, StoreErrorKind,
+    Creation, ProofId, PurgeTask, ReplayStore, RevocationKey, RevocationStore, Rotation, SessionChange,
+    SessionFeed, SessionStore, StoreError, StoreErrorKind,
 };
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
@@ -301,6 +312,7 @@ pub use store::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use store::{ReconnectingConnection, RedisStore, RedisStoreBuilder};
+pub use thumbprint::{ParseThumbprintError, Thumbprint};
 #[doc(no_inline)]
 pub use token::{
     AccessGrant, AccessToken, Algorithm, AnyVerified, Claims, Crypto, HasAudience, HasIssuer, HasKey, Issuer,

@@ -20,22 +20,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("timer", &[]),
     ("transport", &[]),
+    ("thumbprint", &["secret"]),
     // Floor 1: the two security decisions, which never see each other.
-    ("token", &["clock", "secret", "error", "url"]),
-    ("session", &["clock", "secret", "error", "url"]),
+    ("token", &["clock", "secret", "error", "url", "thumbprint"]),
+    ("session", &["clock", "secret", "error", "url", "thumbprint"]),
     // Floor 2. A store knows only sessions.
-    ("store", &["clock", "secret", "error", "url", "session"]),
+    ("store", &["clock", "secret", "error", "url", "thumbprint", "session"]),
     ("cookie", &["clock", "secret", "error", "url", "token", "session"]),
     ("csrf", &["error", "url"]),
     ("extract", &["clock", "secret", "error", "url", "token", "session", "cookie", "csrf"]),
     ("reject", &["clock", "secret", "error", "url", "metrics", "token", "session", "extract"]),
-    ("context", &["clock", "secret", "error", "url", "token", "session", "reject"]),
+    // It carries the name of a proof to those who ask a store about it.
+    ("context", &["clock", "secret", "error", "url", "token", "session", "store", "extract", "reject"]),
     // What those roads share that may have to wait before they decide.
     ("gate", &["context", "reject"]),
     ("near", &[]),
     // What a resource says of itself. On this floor, as the bearer layer names its URL.
     ("protected_resource", &["error", "url", "token", "reject"]),
-    ("test_util", &["clock", "secret", "error", "url", "token", "session", "store"]),
+    // Proofs of possession, the synchronous part. It knows of the stores what a proof is called.
+    ("dpop", &["clock", "secret", "error", "url", "thumbprint", "token", "store", "extract", "reject"]),
+    ("test_util", &["clock", "secret", "error", "url", "thumbprint", "token", "session", "store"]),
     // Floor 3: the roads, which do not import each other. The bearer road knows no store.
     (
         "bearer",
@@ -50,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cookie",
             "context",
             "reject",
+            "dpop",
             "protected_resource",
         ],
     ),
@@ -60,8 +65,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "clock", "secret", "error", "url", "metrics", "token", "session", "store", "extract", "cookie",
-            "csrf", "context", "reject",
+            "clock",
+            "secret",
+            "error",
+            "url",
+            "metrics",
+            "token",
+            "session",
+            "store",
+            "extract",
+            "cookie",
+            "csrf",
+            "context",
+            "reject",
+            "dpop",
+            "thumbprint",
         ],
     ),
     (
@@ -69,6 +87,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["clock", "metrics", "timer", "token", "session", "store", "context", "reject", "gate", "near"],
     ),
     ("revocation", &["clock", "metrics", "timer", "token", "store", "context", "reject", "gate", "near"]),
+    ("replay", &["metrics", "store", "context", "reject", "gate"]),
     ("client", &["clock", "secret", "error", "url", "timer", "transport", "cookie", "csrf"]),
     ("remote_jwks", &["clock", "secret", "error", "url", "metrics", "timer", "transport", "token"]),
     // Floor 4: glue without decisions.
@@ -77,7 +96,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Parts that are pure and synchronous, and the store, which knows no HTTP.
 const NO_HTTP: &[&str] = &["clock", "secret", "error", "url", "token", "session", "store"];
-const NO_ASYNC: &[&str] = &["clock", "secret", "error", "url", "token", "session"];
+const NO_ASYNC: &[&str] = &["clock", "secret", "error", "url", "token", "session", "dpop"];
 const HTTP_CRATES: &[&str] = &[
     "http",
     "http_body",

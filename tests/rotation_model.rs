@@ -232,6 +232,7 @@ static FACTS: LazyLock<Arc<SessionFacts>> = LazyLock::new(|| {
         scopes: Vec::new(),
         client_id: None,
         acr: None,
+        key: None,
         claims: Vec::new(),
         client: ClientInfo::default(),
     })
@@ -1278,6 +1279,7 @@ fn opened(policy: &SessionPolicy) -> Record {
         scopes: Vec::new(),
         client_id: None,
         acr: None,
+        key: None,
         claims: Vec::new(),
         client: ClientInfo::default(),
     };

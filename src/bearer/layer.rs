@@ -9,6 +9,7 @@ use http::{HeaderName, Response};
 use tower_layer::Layer;
 
 use crate::bearer::service::JwtAuth;
+use crate::dpop::Dpop;
 use crate::error::ConfigError;
 use crate::extract::{Sources, TokenCookie};
 use crate::protected_resource::ProtectedResource;
@@ -26,6 +27,7 @@ pub(super) struct Settings<C> {
     pub(super) verifier: Verifier<C>,
     pub(super) responder: Arc<Responder>,
     pub(super) sources: Sources,
+    pub(super) dpop: Option<Dpop>,
     pub(super) mode: Mode,
     pub(super) strips: bool,
 }
@@ -49,6 +51,7 @@ impl<C> JwtAuthLayer<C> {
             verifier,
             responder,
             sources: Sources::default(),
+            dpop: None,
             mode: Mode::Required,
             strips: false,
         };
@@ -154,6 +157,24 @@ impl<C> JwtAuthLayer<C> {
         Ok(self.with(|settings| settings.sources = sources))
     }
 
+    /// Accepts tokens that are bound to a key, with the scheme `DPoP` and a proof in the header of that name (RFC 9449): beside
+    /// bearer tokens, or [instead of them](crate::DpopBuilder::required). See [`dpop`](crate::dpop).
+    ///
+    /// A proof is for one URL, so this layer must see the path that the client has sent: put it around routers that cut some off
+    /// the front, or name that part in the URL of the settings.
+    ///
+    /// # Errors
+    ///
+    /// The challenges would be none; there are no settings for which that is so.
+    pub fn dpop(self, dpop: &Dpop) -> Result<Self, ConfigError> {
+        let responder = Arc::new(self.settings.responder.with_dpop(dpop.offer())?);
+        Ok(self.with(|settings| {
+            settings.responder = responder;
+            settings.sources.accept_dpop();
+            settings.dpop = Some(dpop.clone());
+        }))
+    }
+
     /// Takes the token out of the requests that pass, so that services behind cannot use it or send it on. Other
     /// credentials than tokens stay.
     pub fn strip_token(self) -> Self {
@@ -188,6 +209,7 @@ impl<C> Clone for Settings<C> {
             verifier: self.verifier.clone(),
             responder: Arc::clone(&self.responder),
             sources: self.sources.clone(),
+            dpop: self.dpop.clone(),
             mode: self.mode,
             strips: self.strips,
         }

@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
 use crate::bearer::layer::{Mode, Settings};
-use crate::context::{AuthContext, Outcome};
-use crate::extract::{Found, Place};
-use crate::reject::{Protocol, Refuser, Rejection, RejectionKind, ResponseBody, ResponseFuture};
-use crate::token::{AnyVerified, ReadClaims, TokenErrorKind};
+use crate::context::{AuthContext, Outcome, SeenProof};
+use crate::dpop::{Dpop, Proof, ProofError};
+use crate::extract::{Found, Place, Scheme};
+use crate::reject::{Protocol, Refuser, Rejection, RejectionKind, Responder, ResponseBody, ResponseFuture};
+use crate::token::{AnyVerified, Bound, ReadClaims, TokenError, TokenErrorKind};
 
 /// A service behind a check of bearer tokens. Made by [`JwtAuthLayer`](crate::JwtAuthLayer).
 pub struct JwtAuth<S, C> {
@@ -35,13 +36,24 @@ impl<S, C> JwtAuth<S, C> {
     }
 }
 
+/// What is found in a request that passes.
+struct Accepted {
+    verified: AnyVerified,
+    place: Place,
+    proof: Option<Proof>,
+}
+
 impl<S, C: ReadClaims> JwtAuth<S, C> {
-    /// The whole decision over a request: puts the context into its extensions, or says why not.
-    fn check<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
-        let Settings { responder, sources, mode, strips, .. } = &*self.settings;
+    /// The whole decision over a request: puts the context into its extensions, or says why not. The nonce is for the answer.
+    fn check<B>(&self, request: &mut Request<B>) -> Result<Option<HeaderValue>, Rejection> {
+        let Settings { responder, sources, dpop, mode, strips, .. } = &*self.settings;
         let mut is_malformed = false;
+        let mut proof = None;
         let (outcome, place) = match self.verify(request) {
-            Ok((verified, place)) => (Outcome::Verified(verified), Some(place)),
+            Ok(accepted) => {
+                proof = accepted.proof;
+                (Outcome::Verified(accepted.verified), Some(accepted.place))
+            }
             Err((rejection, place)) => {
                 let outcome = match (mode, rejection.kind()) {
                     (Mode::Optional | Mode::Observe, RejectionKind::Missing) => Outcome::Anonymous,
@@ -59,19 +71,25 @@ impl<S, C: ReadClaims> JwtAuth<S, C> {
                 (outcome, place)
             }
         };
-        request.extensions_mut().insert(AuthContext::new(outcome, Arc::clone(responder)));
+        let seen = proof
+            .as_ref()
+            .zip(dpop.as_ref())
+            .map(|(proof, dpop)| SeenProof { id: proof.id, keep_for: dpop.keep_for(proof) });
+        let context = AuthContext::new(outcome, Arc::clone(responder)).with_proof(seen);
+        request.extensions_mut().insert(context);
         match place {
             Some(place) if *strips => sources.strip(place, request.headers_mut()),
             None if *strips && is_malformed => sources.strip_all(request.headers_mut()),
             _ => {}
         }
         sources.hide(request.headers_mut());
-        Ok(())
+        let is_old = proof.is_some_and(|proof| proof.nonce_is_previous);
+        Ok(dpop.as_ref().filter(|_| is_old).and_then(Dpop::next_nonce))
     }
 
     /// The token, or why there is none, and where it stood.
-    fn verify<B>(&self, request: &Request<B>) -> Result<(AnyVerified, Place), (Rejection, Option<Place>)> {
-        let Settings { verifier, responder, sources, .. } = &*self.settings;
+    fn verify<B>(&self, request: &Request<B>) -> Result<Accepted, (Rejection, Option<Place>)> {
+        let Settings { verifier, responder, sources, dpop, .. } = &*self.settings;
         // Read only when refusing.
         let protocol = || Protocol::of(request.method(), request.headers());
         let found = sources
@@ -80,34 +98,75 @@ impl<S, C: ReadClaims> JwtAuth<S, C> {
         let Some(Found { credential, place }) = found else {
             return Err((Rejection::new(RejectionKind::Missing, "missing", protocol(), responder), None));
         };
-        // The bytes of a token that was accepted before are those of a token.
-        let decided = match verifier.recall(credential.bytes()) {
-            Some(decided) => decided,
-            None => verifier.verify_anew(
-                credential
-                    .token()
-                    .map_err(|bad| (Rejection::of_credential(bad, protocol(), responder), None))?,
-            ),
-        };
-        match decided {
-            Ok(verified) => Ok((verified.erase(), place)),
-            Err(error) => {
-                if error.kind() == TokenErrorKind::ApplicationClaims {
-                    // The token is good: its issuer and this service do not agree on the claims.
-                    tracing::warn!(
-                        name: "application_claims", target: "tower_jwt_auth::bearer",
-                        claims = std::any::type_name::<C>(), detail = error.describe(),
-                        "the claims of a good token do not read as the type of the layer"
-                    );
-                } else {
-                    tracing::debug!(
-                        name: "bad_token", target: "tower_jwt_auth::bearer",
-                        reason = error.kind().as_str(), detail = error.describe(), "a token is not good"
-                    );
-                }
-                Err((Rejection::of_token(&error, protocol(), responder), Some(place)))
+        let scheme = credential.scheme();
+        let refuse = |rejection: Rejection| (rejection.with_scheme(scheme), Some(place));
+        let invalid =
+            |reason| refuse(Rejection::new(RejectionKind::InvalidToken, reason, protocol(), responder));
+        let bound = match scheme {
+            Scheme::Bearer if dpop.as_ref().is_some_and(Dpop::is_required) => {
+                return Err(invalid("bearer_scheme"));
             }
-        }
+            Scheme::Bearer => Bound::Refused,
+            Scheme::Dpop => Bound::Accepted,
+        };
+        let malformed =
+            |bad| (Rejection::of_credential(bad, protocol(), responder).with_scheme(scheme), None);
+        // The bytes of a token that was accepted before are those of a token.
+        let decided = match verifier.recall(credential.bytes(), bound) {
+            Some(decided) => decided,
+            None => verifier.verify_anew(credential.token().map_err(malformed)?, bound),
+        };
+        let verified = decided.map_err(|error| {
+            report::<C>(&error);
+            refuse(Rejection::of_token(&error, protocol(), responder))
+        })?;
+        let proof = match (scheme, dpop) {
+            (Scheme::Bearer, _) => None,
+            (Scheme::Dpop, None) => return Err(invalid("dpop_scheme")),
+            (Scheme::Dpop, Some(dpop)) => {
+                let Some(key) = verified.registered().key_thumbprint() else {
+                    return Err(invalid("not_bound"));
+                };
+                let (method, path) = (request.method(), request.uri().path());
+                let proof = dpop
+                    .check(request.headers(), method, path, Some(credential.bytes()))
+                    .map_err(|error| refuse(refused(&error, dpop, protocol(), responder)))?;
+                if proof.thumbprint != key {
+                    return Err(invalid("other_key"));
+                }
+                // Last, so that only who has the key can fill the memory.
+                dpop.remember(&proof)
+                    .map_err(|error| refuse(refused(&error, dpop, protocol(), responder)))?;
+                Some(proof)
+            }
+        };
+        Ok(Accepted { verified: verified.erase(), place, proof })
+    }
+}
+
+/// Says in the log what is wrong with a proof.
+fn refused(error: &ProofError, dpop: &Dpop, protocol: Protocol, responder: &Arc<Responder>) -> Rejection {
+    tracing::debug!(
+        name: "bad_proof", target: "tower_jwt_auth::bearer",
+        reason = error.kind().as_str(), detail = error.detail(), "a DPoP proof is not good"
+    );
+    error.rejection(dpop, protocol, responder)
+}
+
+/// Says in the log what is wrong with a token.
+fn report<C>(error: &TokenError) {
+    if error.kind() == TokenErrorKind::ApplicationClaims {
+        // The token is good: its issuer and this service do not agree on the claims.
+        tracing::warn!(
+            name: "application_claims", target: "tower_jwt_auth::bearer",
+            claims = std::any::type_name::<C>(), detail = error.describe(),
+            "the claims of a good token do not read as the type of the layer"
+        );
+    } else {
+        tracing::debug!(
+            name: "bad_token", target: "tower_jwt_auth::bearer",
+            reason = error.kind().as_str(), detail = error.describe(), "a token is not good"
+        );
     }
 }
 
@@ -127,7 +186,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.check(&mut request) {
             // The very service that was polled ready: no clone, no swap.
-            Ok(()) => ResponseFuture::inner(self.inner.call(request)),
+            Ok(nonce) => ResponseFuture::inner_with_nonce(self.inner.call(request), nonce),
             Err(rejection) => {
                 rejection.report(Refuser::Bearer);
                 let (mut parts, _) = request.into_parts();

@@ -1,8 +1,9 @@
-//! Finds the bearer credential of a request (RFC 6750, section 2.1).
+//! Finds the bearer credential of a request (RFC 6750, section 2.1), or the one of the scheme `DPoP` where that is accepted
+//! (RFC 9449, section 7.1).
 //!
 //! Of the header `Authorization`, never of the query, the body or `Proxy-Authorization`. In order:
 //!
-//! 1. no header, or another scheme than `Bearer` (in any case): no credential;
+//! 1. no header, or another scheme than `Bearer` and `DPoP` (in any case): no credential;
 //! 2. more than one header: an error, never "the first wins";
 //! 3. anything but spaces between the scheme and what follows: an error;
 //! 4. a token longer than the maximum: an error, before its characters are looked at;
@@ -34,37 +35,60 @@ impl BadCredential {
     }
 }
 
+/// How a token is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Bearer,
+    /// With a proof that its sender has the key that it is bound to.
+    Dpop,
+}
+
 /// What stands where a token should, within the maximum size.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Credential<'h>(&'h [u8]);
+pub(crate) struct Credential<'h> {
+    bytes: &'h [u8],
+    scheme: Scheme,
+}
 
 impl<'h> Credential<'h> {
-    pub(super) fn new(bytes: &'h [u8], max_bytes: usize) -> Result<Self, BadCredential> {
-        if bytes.len() > max_bytes { Err(BadCredential::TooLarge) } else { Ok(Self(bytes)) }
+    fn new(bytes: &'h [u8], scheme: Scheme, max_bytes: usize) -> Result<Self, BadCredential> {
+        if bytes.len() > max_bytes { Err(BadCredential::TooLarge) } else { Ok(Self { bytes, scheme }) }
+    }
+
+    pub(super) fn bearer(bytes: &'h [u8], max_bytes: usize) -> Result<Self, BadCredential> {
+        Self::new(bytes, Scheme::Bearer, max_bytes)
+    }
+
+    pub(crate) fn scheme(self) -> Scheme {
+        self.scheme
     }
 
     /// Any bytes.
     pub(crate) fn bytes(self) -> &'h [u8] {
-        self.0
+        self.bytes
     }
 
     /// The token that it is.
     pub(crate) fn token(self) -> Result<&'h str, BadCredential> {
-        if !is_b64token(self.0) {
+        if !is_b64token(self.bytes) {
             return Err(BadCredential::Malformed);
         }
         // b64token is ASCII.
-        std::str::from_utf8(self.0).map_err(|_| BadCredential::Malformed)
+        std::str::from_utf8(self.bytes).map_err(|_| BadCredential::Malformed)
     }
 }
 
-/// The bearer credential, if there is one.
-pub(crate) fn bearer(headers: &HeaderMap, max_bytes: usize) -> Result<Option<Credential<'_>>, BadCredential> {
+/// The credential, if there is one: of the scheme `Bearer`, or of `DPoP` where that is accepted.
+pub(crate) fn credential(
+    headers: &HeaderMap,
+    accepts_dpop: bool,
+    max_bytes: usize,
+) -> Result<Option<Credential<'_>>, BadCredential> {
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
     if has_repeated(headers) && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(BadCredential::Repeated);
     }
-    of_scheme(value.as_bytes(), max_bytes)
+    of_scheme(value.as_bytes(), accepts_dpop, max_bytes)
 }
 
 /// Whether any header is there twice, told at once. A name is looked up faster for its one value than for all of them.
@@ -73,36 +97,45 @@ pub(super) fn has_repeated(headers: &HeaderMap) -> bool {
 }
 
 /// What follows the scheme and its spaces; `None` for other schemes.
-fn of_scheme(value: &[u8], max_bytes: usize) -> Result<Option<Credential<'_>>, BadCredential> {
+fn of_scheme(
+    value: &[u8],
+    accepts_dpop: bool,
+    max_bytes: usize,
+) -> Result<Option<Credential<'_>>, BadCredential> {
     // A server strips white space around a value; a mock in a test may not.
-    let Some(rest) = behind_bearer(value.trim_ascii()) else { return Ok(None) };
+    let Some((scheme, rest)) = split(value.trim_ascii(), accepts_dpop) else { return Ok(None) };
     let token = rest.trim_ascii_start();
     let separator = &rest[..rest.len() - token.len()];
     if separator.is_empty() || separator.iter().any(|byte| *byte != b' ') {
         return Err(BadCredential::Malformed);
     }
-    Credential::new(token, max_bytes).map(Some)
+    Credential::new(token, scheme, max_bytes).map(Some)
 }
 
-/// What is behind the scheme `Bearer`, which ends where no character of a token can (RFC 9110, section 5.6.2).
-fn behind_bearer(value: &[u8]) -> Option<&[u8]> {
-    const SCHEME: &[u8] = b"bearer";
-    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
-    let goes_on = rest.first().is_some_and(|byte| *byte != b' ' && is_tchar(*byte));
-    (scheme.eq_ignore_ascii_case(SCHEME) && !goes_on).then_some(rest)
+/// What is behind a scheme, which ends where no character of a token can (RFC 9110, section 5.6.2).
+fn split(value: &[u8], accepts_dpop: bool) -> Option<(Scheme, &[u8])> {
+    let behind = |name: &[u8]| {
+        let (scheme, rest) = value.split_at_checked(name.len())?;
+        let goes_on = rest.first().is_some_and(|byte| *byte != b' ' && is_tchar(*byte));
+        (scheme.eq_ignore_ascii_case(name) && !goes_on).then_some(rest)
+    };
+    if let Some(rest) = behind(b"bearer") {
+        return Some((Scheme::Bearer, rest));
+    }
+    behind(b"dpop").filter(|_| accepts_dpop).map(|rest| (Scheme::Dpop, rest))
 }
 
-/// Whether this is a bearer credential, well-formed or not.
-pub(super) fn is_bearer(value: &[u8]) -> bool {
-    behind_bearer(value.trim_ascii()).is_some()
+/// Whether this is a credential of one of the schemes, well-formed or not.
+pub(super) fn is_credential(value: &[u8], accepts_dpop: bool) -> bool {
+    split(value.trim_ascii(), accepts_dpop).is_some()
 }
 
 /// Of a header that is for tokens only: with the scheme, or the token alone.
 pub(super) fn token_or_credential(value: &[u8], max_bytes: usize) -> Result<Credential<'_>, BadCredential> {
-    match of_scheme(value, max_bytes) {
+    match of_scheme(value, false, max_bytes) {
         // No b64token has a space, so what has one and the scheme is a credential.
         Ok(Some(credential)) => Ok(credential),
-        Ok(None) | Err(BadCredential::Malformed) => Credential::new(value.trim_ascii(), max_bytes),
+        Ok(None) | Err(BadCredential::Malformed) => Credential::bearer(value.trim_ascii(), max_bytes),
         Err(bad) => Err(bad),
     }
 }
@@ -160,7 +193,28 @@ mod tests {
     }
 
     fn token(headers: &HeaderMap) -> Result<Option<&str>, BadCredential> {
-        bearer(headers, 8192)?.map(Credential::token).transpose()
+        credential(headers, false, 8192)?.map(Credential::token).transpose()
+    }
+
+    #[test]
+    fn the_scheme_dpop_where_it_is_accepted() {
+        let bad = Err(BadCredential::Malformed);
+        for (row, values, expected) in [
+            ("DPoP", &[&b"DPoP a.b-c_d"[..]][..], Ok(Some((Scheme::Dpop, "a.b-c_d")))),
+            ("dpop", &[b"dpop  a.b-c_d "], Ok(Some((Scheme::Dpop, "a.b-c_d")))),
+            ("Bearer beside it", &[b"Bearer a.b-c_d"], Ok(Some((Scheme::Bearer, "a.b-c_d")))),
+            ("another scheme", &[b"DPoPx a.b-c_d"], Ok(None)),
+            ("nothing", &[b"DPoP"], bad),
+            ("a tab", &[b"DPoP\ta.b-c_d"], bad),
+            ("quoted", &[b"DPoP \"a.b-c_d\""], bad),
+            ("both", &[b"DPoP a.b-c_d", b"Bearer a.b-c_d"], Err(BadCredential::Repeated)),
+            ("both in one", &[b"DPoP a.b-c_d, Bearer a.b-c_d"], bad),
+        ] {
+            let headers = headers(values);
+            let found = credential(&headers, true, 8192)
+                .and_then(|found| found.map(|found| Ok((found.scheme(), found.token()?))).transpose());
+            assert_eq!(found, expected, "{row}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::cookie;
 use crate::csrf::{self, CsrfPolicy, canonical_origin};
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::extract::bearer::{
-    BadCredential, Credential, bearer, has_repeated, is_bearer, token_or_credential,
+    BadCredential, Credential, credential, has_repeated, is_credential, token_or_credential,
 };
 
 /// A cookie that holds an access token, for [`JwtAuthLayer::add_cookie`](crate::JwtAuthLayer::add_cookie).
@@ -95,6 +95,8 @@ impl TokenCookie {
 pub(crate) struct Sources {
     headers: Vec<HeaderName>,
     cookies: Vec<TokenCookie>,
+    /// Of `Authorization`, besides `Bearer`.
+    accepts_dpop: bool,
 }
 
 /// What may be a token, and where it stood.
@@ -136,6 +138,10 @@ impl Sources {
         Ok(())
     }
 
+    pub(crate) fn accept_dpop(&mut self) {
+        self.accepts_dpop = true;
+    }
+
     /// What may be the one token of a request. Two, even the same one, are an error (RFC 6750, section 2).
     pub(crate) fn find<'h>(
         &self,
@@ -143,8 +149,8 @@ impl Sources {
         headers: &'h HeaderMap,
         max_bytes: usize,
     ) -> Result<Option<Found<'h>>, BadCredential> {
-        let mut found =
-            bearer(headers, max_bytes)?.map(|credential| Found { credential, place: Place::Authorization });
+        let mut found = credential(headers, self.accepts_dpop, max_bytes)?
+            .map(|credential| Found { credential, place: Place::Authorization });
         let mut put = |new: Found<'h>| match found.replace(new) {
             Some(_) => Err(BadCredential::Repeated),
             None => Ok(()),
@@ -161,7 +167,7 @@ impl Sources {
             let values = cookie::values(&cookie.name, headers).map_err(|_| BadCredential::TooLarge)?;
             // An empty value is what is left of a cookie that was cleared by hand.
             for value in values.into_iter().filter(|value| !value.is_empty()) {
-                let credential = Credential::new(value.as_bytes(), max_bytes)?;
+                let credential = Credential::bearer(value.as_bytes(), max_bytes)?;
                 put(Found { credential, place: Place::Cookie(at) })?;
             }
         }
@@ -198,7 +204,11 @@ impl Sources {
 
     /// Takes all out that may be a token, where it cannot be told which is. Credentials of other schemes stay.
     pub(crate) fn strip_all(&self, headers: &mut HeaderMap) {
-        if headers.get_all(AUTHORIZATION).iter().any(|value| is_bearer(value.as_bytes())) {
+        if headers
+            .get_all(AUTHORIZATION)
+            .iter()
+            .any(|value| is_credential(value.as_bytes(), self.accepts_dpop))
+        {
             self.strip(Place::Authorization, headers);
         }
         (0..self.headers.len()).for_each(|at| self.strip(Place::Header(at), headers));

@@ -18,6 +18,8 @@ pub(crate) fn response(protocol: Protocol, kind: RejectionKind) -> Response<Byte
         RejectionKind::Missing
         | RejectionKind::InvalidRequest
         | RejectionKind::InvalidToken
+        | RejectionKind::InvalidProof
+        | RejectionKind::NonceNeeded
         | RejectionKind::InsufficientAuthentication => "16",
         // PERMISSION_DENIED
         RejectionKind::InsufficientScope | RejectionKind::Denied | RejectionKind::CrossSite => "7",

@@ -5,6 +5,8 @@
 //! | [`Missing`](RejectionKind::Missing) | 401 | `Bearer realm=".."` | 16 |
 //! | [`InvalidRequest`](RejectionKind::InvalidRequest) | 400 | with `error="invalid_request"` | 16 |
 //! | [`InvalidToken`](RejectionKind::InvalidToken) | 401 | with `error="invalid_token"` | 16 |
+//! | [`InvalidProof`](RejectionKind::InvalidProof) | 401 | `DPoP` with `error="invalid_dpop_proof"` | 16 |
+//! | [`NonceNeeded`](RejectionKind::NonceNeeded) | 401 | `DPoP` with `error="use_dpop_nonce"`, and the header `DPoP-Nonce` | 16 |
 //! | [`InsufficientScope`](RejectionKind::InsufficientScope) | 403 | with `error="insufficient_scope"` and `scope` | 7 |
 //! | [`Denied`](RejectionKind::Denied) | 403 | with `error="insufficient_scope"`, and `scope` if the layer names some | 7 |
 //! | [`InsufficientAuthentication`](RejectionKind::InsufficientAuthentication) | 401 | with `error="insufficient_user_authentication"`, `acr_values` and `max_age` (RFC 9470) | 16 |
@@ -31,18 +33,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 pub use body::ResponseBody;
-pub(crate) use challenge::Challenge;
+pub(crate) use challenge::{Challenge, DpopOffer};
 pub(crate) use demand::Demand;
 pub use future::ResponseFuture;
 pub(crate) use json::{json_response, never_store};
 pub(crate) use report::Refuser;
 pub(crate) use responder::Responder;
 
-use crate::extract::BadCredential;
+use crate::extract::{BadCredential, Scheme};
 use crate::token::{TokenError, TokenErrorKind};
+
+/// The nonce for the next proof (RFC 9449, section 8).
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Why a request was refused, and how: it makes the answer.
 ///
@@ -54,6 +59,10 @@ pub struct Rejection {
     reason: &'static str,
     responder: Arc<Responder>,
     demand: Option<Arc<Demand>>,
+    /// How the token was sent, if one was.
+    scheme: Scheme,
+    /// For the next proof.
+    nonce: Option<HeaderValue>,
     /// What the application's answer is made from, where the request is no longer at hand when it is made.
     #[cfg(feature = "axum")]
     request: Option<Arc<Parts>>,
@@ -69,6 +78,10 @@ pub enum RejectionKind {
     InvalidRequest,
     /// The token is not good: the one answer to each [`TokenErrorKind`] but `TooLarge` and `NoKeys`.
     InvalidToken,
+    /// The token came with the scheme `DPoP`, and the proof that its key is there is not good (RFC 9449, section 7.1).
+    InvalidProof,
+    /// The proof is good but for the nonce of this service, which is in the answer (RFC 9449, section 9).
+    NonceNeeded,
     /// The token is good, but lacks a scope.
     InsufficientScope,
     /// The token is good, but a predicate of the application denies the request.
@@ -104,6 +117,8 @@ impl RejectionKind {
             Self::Missing => texts!("unauthorized", "an access token is required"),
             Self::InvalidRequest => texts!("invalid_request", "the credentials are malformed"),
             Self::InvalidToken => texts!("invalid_token", "the access token is not valid"),
+            Self::InvalidProof => texts!("invalid_dpop_proof", "the DPoP proof is not valid"),
+            Self::NonceNeeded => texts!("use_dpop_nonce", "the DPoP proof needs the nonce of this answer"),
             Self::InsufficientScope => texts!("insufficient_scope", "the access token lacks a scope"),
             // The code for all that a token does not permit (RFC 6750, section 3.1).
             Self::Denied => texts!("insufficient_scope", "the access token does not permit this"),
@@ -184,6 +199,8 @@ impl Rejection {
             reason,
             responder: Arc::clone(responder),
             demand: None,
+            scheme: Scheme::Bearer,
+            nonce: None,
             #[cfg(feature = "axum")]
             request: None,
         }
@@ -204,6 +221,18 @@ impl Rejection {
             _ => RejectionKind::InvalidToken,
         };
         Self::new(kind, error.kind().as_str(), protocol, responder)
+    }
+
+    /// How the token was sent that is refused.
+    pub(crate) fn with_scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// The nonce that the next proof needs.
+    pub(crate) fn with_nonce(mut self, nonce: Option<HeaderValue>) -> Self {
+        self.nonce = nonce;
+        self
     }
 
     /// What is needed, for the challenge.
@@ -235,6 +264,8 @@ impl Rejection {
             RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
             RejectionKind::Missing
             | RejectionKind::InvalidToken
+            | RejectionKind::InvalidProof
+            | RejectionKind::NonceNeeded
             | RejectionKind::InsufficientAuthentication => StatusCode::UNAUTHORIZED,
             RejectionKind::InsufficientScope | RejectionKind::Denied | RejectionKind::CrossSite => {
                 StatusCode::FORBIDDEN
@@ -244,9 +275,16 @@ impl Rejection {
         }
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750, section 3), for answers of one's own. A 401 must have it.
+    /// The value of `WWW-Authenticate` (RFC 6750, section 3), for answers of one's own. A 401 must have it. Where the scheme `DPoP`
+    /// is accepted, too, it may hold two challenges.
     pub fn challenge(&self) -> Option<HeaderValue> {
-        self.responder.challenge().bearer(self.kind, self.demand.as_deref())
+        self.responder.challenge().to(self.kind, self.scheme, self.demand.as_deref())
+    }
+
+    /// The value of `DPoP-Nonce` (RFC 9449, section 9), for answers of one's own, which must then not be stored. It is there
+    /// where proofs need nonces.
+    pub fn dpop_nonce(&self) -> Option<&HeaderValue> {
+        self.nonce.as_ref()
     }
 
     /// The scopes that would have been needed, with spaces between.
@@ -300,7 +338,7 @@ impl Rejection {
 
     /// The crate's own answer, in the protocol of the request.
     pub fn to_response(&self) -> Response<Bytes> {
-        match self.protocol {
+        let mut response = match self.protocol {
             Protocol::Http => {
                 let body = Bytes::from_static(self.kind.texts().body.as_bytes());
                 let mut response = json::response(self.status(), body);
@@ -313,7 +351,11 @@ impl Rejection {
                 response
             }
             protocol => grpc::response(protocol, self.kind),
+        };
+        if let Some(nonce) = &self.nonce {
+            response.headers_mut().insert(DPOP_NONCE, nonce.clone());
         }
+        response
     }
 }
 

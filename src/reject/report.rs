@@ -12,6 +12,8 @@ pub(crate) enum Refuser {
     Live,
     /// The revocations layer.
     Revocation,
+    /// The layer that knows proofs of other nodes.
+    Replay,
     /// Another layer or an extractor behind it.
     Authorize,
 }
@@ -22,6 +24,7 @@ impl Refuser {
             Self::Bearer => "bearer",
             Self::Live => "live",
             Self::Revocation => "revocation",
+            Self::Replay => "replay",
             Self::Authorize => "authorize",
         }
     }
@@ -45,6 +48,8 @@ impl Rejection {
             (Refuser::Live, _) => event!(info, "tower_jwt_auth::live"),
             (Refuser::Revocation, _) if is_fault => event!(error, "tower_jwt_auth::revocation"),
             (Refuser::Revocation, _) => event!(info, "tower_jwt_auth::revocation"),
+            (Refuser::Replay, _) if is_fault => event!(error, "tower_jwt_auth::replay"),
+            (Refuser::Replay, _) => event!(info, "tower_jwt_auth::replay"),
             (Refuser::Authorize, RejectionKind::Missing) => event!(debug, "tower_jwt_auth::authorize"),
             (Refuser::Authorize, _) if is_fault => event!(error, "tower_jwt_auth::authorize"),
             (Refuser::Authorize, _) => event!(info, "tower_jwt_auth::authorize"),

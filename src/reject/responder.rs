@@ -7,7 +7,7 @@ use http::Response;
 use http::request::Parts;
 
 use crate::error::ConfigError;
-use crate::reject::{Challenge, Rejection};
+use crate::reject::{Challenge, DpopOffer, Rejection};
 
 type Respond = dyn Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync;
 
@@ -25,7 +25,7 @@ impl Responder {
     }
 
     pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
-        Ok(Self { challenge: Arc::new(Challenge::new(realm, None)?), respond: None })
+        Ok(Self { challenge: Arc::new(Challenge::of_realm(realm)?), respond: None })
     }
 
     pub(crate) fn with_realm(&self, realm: &str) -> Result<Self, ConfigError> {
@@ -35,6 +35,10 @@ impl Responder {
     pub(crate) fn with_resource_metadata(&self, url: &str) -> Result<Self, ConfigError> {
         let challenge = Arc::new(self.challenge.with_resource_metadata(url)?);
         Ok(Self { challenge, respond: self.respond.clone() })
+    }
+
+    pub(crate) fn with_dpop(&self, offer: DpopOffer) -> Result<Self, ConfigError> {
+        Ok(Self { challenge: Arc::new(self.challenge.with_dpop(offer)?), respond: self.respond.clone() })
     }
 
     pub(crate) fn with_respond(

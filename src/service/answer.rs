@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Timestamp;
-use crate::reject::{Challenge, json_response, never_store};
+use crate::reject::{Challenge, DPOP_NONCE, json_response, never_store};
 use crate::secret::ExposeSecret as _;
 use crate::service::core::Grant;
 use crate::service::error::SessionErrorKind;
@@ -49,7 +49,7 @@ fn tokens(grant: &Grant, refresh_token: Option<&str>, scope: Option<&str>) -> An
     }
     json(&Body {
         access_token: grant.access.expose(),
-        token_type: "Bearer",
+        token_type: if grant.is_bound { "DPoP" } else { "Bearer" },
         expires_in: grant.access.expires_in().as_secs(),
         refresh_token,
         scope,
@@ -140,6 +140,29 @@ pub(super) fn cookie_only() -> Answer {
         "invalid_request",
         "a browser is given its refresh token in a cookie only",
     )
+}
+
+/// The proof is none (RFC 9449, section 5).
+pub(super) fn invalid_dpop_proof() -> Answer {
+    json_response(StatusCode::BAD_REQUEST, "invalid_dpop_proof", "the DPoP proof is not valid")
+}
+
+/// The proof is to be made again with this nonce (RFC 9449, section 8).
+pub(super) fn use_dpop_nonce(nonce: Option<HeaderValue>) -> Answer {
+    let answer = json_response(
+        StatusCode::BAD_REQUEST,
+        "use_dpop_nonce",
+        "the DPoP proof needs the nonce of this answer",
+    );
+    with_nonce(answer, nonce)
+}
+
+/// The same answer, with a nonce for the next proof. All answers here are never to be stored.
+pub(super) fn with_nonce(mut answer: Answer, nonce: Option<HeaderValue>) -> Answer {
+    if let Some(nonce) = nonce {
+        answer.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    answer
 }
 
 /// As [`invalid_grant`], to OAuth clients (RFC 6749, section 5.2).

@@ -14,6 +14,7 @@ use crate::service::delivery::{Delivery, Handover, take_wish};
 use crate::service::error::{SessionError, SessionErrorKind};
 use crate::service::events;
 use crate::service::presented::{BadForm, Form, RefreshForm, Scope, in_json, looks_like_jwt};
+use crate::service::proof;
 use crate::service::request::{Media, media};
 use crate::service::roads::{Refusal, device, refuse};
 use crate::session::Attempt;
@@ -123,7 +124,10 @@ async fn rotate(
         }
     }
     let client = device(&core, parts);
-    let grant = core.refresh(token, client).await?;
+    let proof = proof::shown(&core, parts, "refresh")?;
+    proof::used(&core, proof.as_ref(), "refresh").await?;
+    let key = proof.as_ref().map(|proof| proof.thumbprint);
+    let grant = Arc::clone(&core).refresh(token, key, client).await?;
     let told = match (scope, granted) {
         (None, _) => None,
         (Some(_), Some(differs)) => differs,
@@ -134,7 +138,7 @@ async fn rotate(
             );
         }
     };
-    Ok(answer::granted_in_body(&grant, told.as_deref()))
+    Ok(answer::with_nonce(answer::granted_in_body(&grant, told.as_deref()), core.nonce_after(proof.as_ref())))
 }
 
 /// The token that a logout brings in its body.

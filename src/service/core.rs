@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use crate::clock::Timestamp;
 use crate::cookie::CookieTemplate;
 use crate::csrf::CsrfPolicy;
+use crate::dpop::Proof;
 use crate::reject::Responder;
 use crate::secret::SecretString;
 use crate::service::authenticator::{AuthnError, DynAuthenticator, ErasedError, ErasedIdentity};
@@ -18,11 +20,13 @@ use crate::service::error::{SessionError, SessionErrorKind};
 use crate::service::events;
 use crate::service::hook::{Hook, SessionEvent, SessionEventKind};
 use crate::service::identity::SessionInfo;
+use crate::service::proof::Proofs;
 use crate::session::{
     Attempt, ClientInfo, NewSession, Presented, Record, RefreshCodec, RefreshToken, SessionFacts, SessionId,
     SessionPolicy, SubjectDigest, decide,
 };
 use crate::store::{Creation, DynStore, Rotation, StoreError};
+use crate::thumbprint::Thumbprint;
 use crate::token::{
     AccessGrant, AccessToken, ClaimsJson, Issuer, KeySetHandle, NoClaims, Registered, TokenError, Verifier,
     is_scope,
@@ -47,6 +51,7 @@ pub(super) struct Core {
     pub(super) cookie: CookieTemplate,
     pub(super) csrf: CsrfPolicy,
     pub(super) responder: Arc<Responder>,
+    pub(super) proofs: Option<Proofs>,
     pub(super) hook: Hook,
     pub(super) path: Box<str>,
 }
@@ -59,6 +64,8 @@ pub(super) struct Grant {
     /// The remaining idle life, if the client is to keep the refresh token; `None` if it has it already.
     pub(super) keep_for: Option<Duration>,
     pub(super) session_id: SessionId,
+    /// Whether whoever sends the access token must prove to have a key.
+    pub(super) is_bound: bool,
 }
 
 impl Core {
@@ -87,6 +94,7 @@ impl Core {
                 scopes: identity.scopes,
                 client_id: identity.client_id,
                 acr: identity.acr,
+                key: identity.key,
                 claims: identity.claims.as_str().as_bytes().to_vec(),
                 client,
             };
@@ -104,7 +112,8 @@ impl Core {
             for old in presented.iter().filter(|old| !evicted.contains(&old.session_id)) {
                 core.end_replaced(old, &attempt, &record).await;
             }
-            core.grant(&token, &record, identity.claims, true, record.facts.created_at)
+            let key = record.facts.key;
+            core.grant(&token, &record, identity.claims, key, true, record.facts.created_at)
         })
         .await
     }
@@ -125,12 +134,15 @@ impl Core {
 
     /// Presents a refresh token.
     ///
+    /// `key` is the one that was shown with it. Where the session is bound to another one, nothing happens to the session.
     /// `client` is the device that it came from, and only told to the application.
     pub(super) async fn refresh(
         self: Arc<Self>,
         token: RefreshToken,
+        key: Option<Thumbprint>,
         client: Option<ClientInfo>,
     ) -> Result<Grant, SessionError> {
+        self.check_key(&token, key).await?;
         let attempt = Attempt::random().map_err(no_randomness)?;
         let presented = token.present(attempt);
         // Whatever can fail outside comes first: between rotation and answer nothing does.
@@ -159,9 +171,24 @@ impl Core {
                 }
             };
             let successor = token.at(state.generation);
-            core.grant(&successor, record, claims, rotation.decision.hands_out(), rotation.now)
+            core.grant(&successor, record, claims, key, rotation.decision.hands_out(), rotation.now)
         })
         .await
+    }
+
+    /// Whether the key is that of the session, before anything happens to it. A session that is not there is for the rule to
+    /// judge.
+    async fn check_key(&self, token: &RefreshToken, key: Option<Thumbprint>) -> Result<(), SessionError> {
+        if self.proofs.is_none() && key.is_none() {
+            return Ok(());
+        }
+        let found = twice(|| self.store.get(&token.subject, &token.session_id)).await?;
+        let bound = found.and_then(|record| record.facts.key);
+        if bound.is_some() && bound != key {
+            events::refused("refresh", "other_key");
+            return Err(SessionError::refused());
+        }
+        Ok(())
     }
 
     /// Asks the application about the claims, if the rule would grant a token now. `None` where it would not: then
@@ -247,6 +274,7 @@ impl Core {
         token: &RefreshToken,
         record: &Record,
         user: ClaimsJson,
+        key: Option<Thumbprint>,
         hands_out: bool,
         now: Timestamp,
     ) -> Result<Grant, SessionError> {
@@ -255,7 +283,16 @@ impl Core {
         if self.issuer.now() >= facts.absolute_expires_at {
             return Err(SessionError::refused());
         }
-        let grant = Access::from(facts)
+        // Where this node knows of proofs, that was asked before the rotation.
+        if facts.key.is_some() && facts.key != key {
+            events::fault(
+                "a session is bound to a key, and this service has no `dpop`",
+                "all services over one store must have it",
+            );
+            return Err(SessionError::refused());
+        }
+        // A session without a key may be refreshed with one: then the access token is bound.
+        let grant = Access { key, ..Access::from(facts) }
             .grant(facts.session_id, token.generation, record.state.issue)
             .with_not_after(facts.absolute_expires_at);
         Ok(Grant {
@@ -264,6 +301,7 @@ impl Core {
             refresh: self.codec.encode(token),
             keep_for: hands_out.then(|| record.expires_at().saturating_duration_since(now)),
             session_id: facts.session_id,
+            is_bound: key.is_some(),
         })
     }
 
@@ -339,6 +377,11 @@ impl Core {
         let subject = SubjectDigest::of(subject);
         let records = twice(|| self.store.list(&subject)).await?;
         Ok(records.into_iter().map(SessionInfo::new).collect())
+    }
+
+    /// The nonce for an answer, if the client is to use another one from now on.
+    pub(super) fn nonce_after(&self, proof: Option<&Proof>) -> Option<HeaderValue> {
+        self.proofs.as_ref()?.nonce_after(proof?)
     }
 
     fn ended(
@@ -417,6 +460,7 @@ struct Access<'a> {
     client_id: Option<&'a str>,
     acr: Option<&'a str>,
     authenticated_at: Timestamp,
+    key: Option<Thumbprint>,
 }
 
 impl<'a> Access<'a> {
@@ -428,6 +472,7 @@ impl<'a> Access<'a> {
             client_id: identity.client_id.as_deref(),
             acr: identity.acr.as_deref(),
             authenticated_at,
+            key: identity.key,
         }
     }
 
@@ -449,6 +494,9 @@ impl<'a> Access<'a> {
         if let Some(acr) = self.acr {
             grant = grant.with_acr(acr);
         }
+        if let Some(key) = self.key {
+            grant = grant.with_key(key);
+        }
         grant
     }
 }
@@ -461,6 +509,7 @@ impl<'a> From<&'a SessionFacts> for Access<'a> {
             client_id: facts.client_id.as_deref(),
             acr: facts.acr.as_deref(),
             authenticated_at: facts.authenticated_at,
+            key: facts.key,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use http::HeaderValue;
 
+use crate::dpop::ProofError;
 use crate::metrics;
 use crate::service::hook::SessionEventKind;
 use crate::session::{Decision, Record, SessionId, Unknown};
@@ -94,6 +95,16 @@ pub(super) fn refused(route: &'static str, reason: &'static str) {
 pub(super) fn bad_body(route: &'static str, detail: &str) {
     metrics::refused(route, "body");
     tracing::info!(name: "refused", target: "tower_jwt_auth::service", route, reason = "body", detail, "a body was refused");
+}
+
+/// A proof that does not count.
+pub(super) fn bad_proof(route: &'static str, error: &ProofError) {
+    let reason = error.kind().as_str();
+    metrics::refused(route, reason);
+    tracing::info!(
+        name: "refused", target: "tower_jwt_auth::service", route, reason, detail = error.detail(),
+        "a DPoP proof was refused"
+    );
 }
 
 /// A request that another site may have made.

@@ -15,6 +15,7 @@ use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::identity::{Identity, SessionInfo};
 use crate::session::{ClientInfo, SessionId};
+use crate::thumbprint::Thumbprint;
 use crate::token::{AccessToken, Claims};
 
 /// Opens, refreshes, ends and lists sessions from code: for logins by passkey or OAuth callback, for "log out
@@ -53,18 +54,36 @@ impl<C: Claims> Sessions<C> {
         self.core.store.now().await.map_err(|error| self.at_home(error))
     }
 
-    /// Presents a refresh token, as `POST /refresh` does.
+    /// Presents a refresh token, as `POST /refresh` does. One of a session that is bound to a key is refused.
     ///
     /// # Errors
     ///
     /// [`Refused`](crate::SessionErrorKind::Refused) for any token that is not good, or
     /// [`Unavailable`](crate::SessionErrorKind::Unavailable).
     pub async fn refresh(&self, refresh_token: &str) -> Result<Granted, SessionError> {
+        self.present(refresh_token, None).await
+    }
+
+    /// As [`refresh`](Self::refresh), where the client has shown a proof of this key (RFC 9449, section 5). A session that is
+    /// bound to another one is refused, and goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh).
+    pub async fn refresh_with_key(
+        &self,
+        refresh_token: &str,
+        thumbprint: Thumbprint,
+    ) -> Result<Granted, SessionError> {
+        self.present(refresh_token, Some(thumbprint)).await
+    }
+
+    async fn present(&self, refresh_token: &str, key: Option<Thumbprint>) -> Result<Granted, SessionError> {
         let token = self.core.codec.parse(refresh_token).map_err(|why| {
             events::refused("refresh", why.as_str());
             self.at_home(SessionError::refused())
         })?;
-        let grant = Arc::clone(&self.core).refresh(token, None).await;
+        let grant = Arc::clone(&self.core).refresh(token, key, None).await;
         grant.map(|grant| self.granted(grant)).map_err(|error| self.at_home(error))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::session::{ClientInfo, Record, SessionId};
+use crate::thumbprint::Thumbprint;
 use crate::token::{Claims, ClaimsJson, TokenError};
 
 /// Somebody whose credentials were checked, and the claims of their access tokens.
@@ -12,6 +13,7 @@ pub struct Identity<C> {
     pub(super) client_id: Option<String>,
     pub(super) authenticated_at: Option<Timestamp>,
     pub(super) acr: Option<String>,
+    pub(super) key: Option<Thumbprint>,
     pub(super) claims: C,
 }
 
@@ -19,7 +21,15 @@ impl<C> Identity<C> {
     /// `subject` (1 to 255 bytes) names the user for ever: an id, rather than an email address that can change.
     pub fn new(subject: impl Into<String>, claims: C) -> Self {
         let subject = subject.into();
-        Self { subject, scopes: Vec::new(), client_id: None, authenticated_at: None, acr: None, claims }
+        Self {
+            subject,
+            scopes: Vec::new(),
+            client_id: None,
+            authenticated_at: None,
+            acr: None,
+            key: None,
+            claims,
+        }
     }
 
     /// Who it is.
@@ -54,6 +64,14 @@ impl<C> Identity<C> {
         self
     }
 
+    /// Binds the session and its access tokens to a key, of which the client has shown a proof (RFC 9449, section 5). With a login
+    /// over HTTP the service does this by itself.
+    #[must_use]
+    pub fn with_key(mut self, thumbprint: Thumbprint) -> Self {
+        self.key = Some(thumbprint);
+        self
+    }
+
     /// A moment before the credentials were checked, taken from [`Sessions::now`](crate::Sessions::now): if all
     /// sessions of the subject are ended after it, this one is not opened. Without it, the moment of opening counts. It is
     /// also the `auth_time` of the access tokens.
@@ -68,8 +86,8 @@ impl<C: Claims> Identity<C> {
     /// With the claims type forgotten.
     pub(super) fn erase(self) -> Result<Identity<ClaimsJson>, TokenError> {
         let claims = ClaimsJson::of(&self.claims)?;
-        let Self { subject, scopes, client_id, authenticated_at, acr, .. } = self;
-        Ok(Identity { subject, scopes, client_id, authenticated_at, acr, claims })
+        let Self { subject, scopes, client_id, authenticated_at, acr, key, .. } = self;
+        Ok(Identity { subject, scopes, client_id, authenticated_at, acr, key, claims })
     }
 }
 
@@ -117,6 +135,11 @@ impl SessionInfo {
     /// How the user authenticated: the `acr` of its access tokens.
     pub fn acr(&self) -> Option<&str> {
         self.record.facts.acr.as_deref()
+    }
+
+    /// The key that it is bound to.
+    pub fn key(&self) -> Option<Thumbprint> {
+        self.record.facts.key
     }
 
     /// When it was opened.

@@ -83,6 +83,7 @@ mod handle;
 mod hook;
 mod identity;
 mod presented;
+mod proof;
 mod request;
 mod roads;
 mod route;
@@ -112,12 +113,14 @@ pub use request::ClientAddress;
 
 use self::core::Core;
 use self::hook::Hook;
+use self::proof::Proofs;
 use crate::cookie::CookiePolicy;
 use crate::csrf::{CsrfPolicy, canonical_origin};
+use crate::dpop::Dpop;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::reject::Responder;
 use crate::session::{RefreshCodec, RefreshKeys, SessionPolicy};
-use crate::store::SessionStore;
+use crate::store::{DynReplays, ReplayStore, SessionStore};
 use crate::token::{Claims, Issuer, TokenConfig};
 
 /// The service. A tower `Service` for any request body, `Clone` (one `Arc`), and nameable: neither the store's nor the
@@ -153,6 +156,8 @@ impl<C: Claims> AuthService<C> {
             origins: Vec::new(),
             trust_same_site: false,
             use_is_reported: false,
+            dpop: None,
+            replays: None,
             hook: Hook::default(),
             claims: PhantomData,
         }
@@ -198,6 +203,8 @@ pub struct AuthServiceBuilder<C> {
     origins: Vec<Result<String, ConfigError>>,
     trust_same_site: bool,
     use_is_reported: bool,
+    dpop: Option<Dpop>,
+    replays: Option<Box<dyn DynReplays>>,
     hook: Hook,
     claims: PhantomData<fn(C) -> C>,
 }
@@ -243,6 +250,21 @@ impl<C: Claims> AuthServiceBuilder<C> {
         self
     }
 
+    /// Binds sessions to keys (RFC 9449, section 5): a login that comes with a proof of a key opens a session that nobody can
+    /// refresh without, and access tokens that nobody can send without. [`required`](crate::DpopBuilder::required) makes it so for
+    /// all. Give the layers of this process the same settings, and each service over one store some: a service without lets nobody
+    /// refresh a session that is bound.
+    pub fn dpop(mut self, dpop: &Dpop) -> Self {
+        self.dpop = Some(dpop.clone());
+        self
+    }
+
+    /// Remembers proofs in this store, too, so that none is good once on each of several nodes. One node needs none.
+    pub fn replays(mut self, store: impl ReplayStore) -> Self {
+        self.replays = Some(Box::new(store));
+        self
+    }
+
     /// Replaces how clients are given refresh tokens, [`Delivery::Cookie`] by default.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
@@ -280,7 +302,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
     ///
     /// A configuration that only verifies; no origin where there are cookies, or a malformed one; a mount point, cookie, policy or realm out
     /// of the bounds that their methods name; [`Retry::UntilUsed`](crate::Retry::UntilUsed) without
-    /// [`use_is_reported`](Self::use_is_reported).
+    /// [`use_is_reported`](Self::use_is_reported); [`replays`](Self::replays) without [`dpop`](Self::dpop).
     pub fn build(self) -> Result<AuthService<C>, ConfigError> {
         if !route::is_mount_point(&self.path) {
             return Err(ConfigError::new(
@@ -305,7 +327,17 @@ impl<C: Claims> AuthServiceBuilder<C> {
                  would be refused",
             ));
         }
-        let responder = self.realm.as_deref().map_or_else(|| Ok(Responder::standard()), Responder::new)?;
+        if self.dpop.is_none() && self.replays.is_some() {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Store,
+                "a store for proofs is of use where there are proofs: say how they are with `dpop`",
+            ));
+        }
+        let mut responder =
+            self.realm.as_deref().map_or_else(|| Ok(Responder::standard()), Responder::new)?;
+        if let Some(dpop) = &self.dpop {
+            responder = responder.with_dpop(dpop.offer())?;
+        }
         let core = Core {
             issuer: Issuer::new(&self.config)?,
             keys: self.config.keys().clone(),
@@ -318,6 +350,7 @@ impl<C: Claims> AuthServiceBuilder<C> {
             policy: self.policy.with_access_lifetime(self.config.lifetime()),
             csrf: CsrfPolicy { origins, trust_same_site: self.trust_same_site },
             responder: Arc::new(responder),
+            proofs: self.dpop.map(|dpop| Proofs { dpop, store: self.replays }),
             hook: self.hook,
             path: self.path.into(),
         };

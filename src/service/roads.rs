@@ -8,7 +8,8 @@ use http::header::ORIGIN;
 use http::request::Parts;
 
 use crate::csrf::{self, CrossSite};
-use crate::extract::{Credential, bearer};
+use crate::dpop::ProofError;
+use crate::extract::{Scheme, credential};
 use crate::reject::{Protocol, Rejection, RejectionKind};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::service::answer::{self, Answer};
@@ -19,9 +20,11 @@ use crate::service::core::{Core, Grant, twice};
 use crate::service::delivery::{Delivery, Handover};
 use crate::service::error::SessionError;
 use crate::service::events;
+use crate::service::proof::{self, BadProof};
 use crate::service::request::{Media, genuine, media};
 use crate::service::route::{NoRoute, Route};
 use crate::session::{Attempt, ClientInfo, RefreshToken, SessionId, SubjectDigest};
+use crate::token::Bound;
 
 /// A request that was let in: its route exists, and no other site made it.
 pub(super) struct Admitted {
@@ -194,6 +197,7 @@ async fn login(
 ) -> Result<Answer, Refusal> {
     let (handover, credentials) = by_token::login(&core, parts, body)?;
     let client = ClientInfo::of(parts);
+    let proof = proof::shown(&core, parts, "login")?;
     // Before the credentials are checked: if all sessions of the subject are ended meanwhile, this login loses.
     let began = twice(|| core.store.now()).await?;
     let identity = match core.authenticator.login(&credentials, &client).await {
@@ -212,12 +216,18 @@ async fn login(
         Err(ErasedError::Claims(error)) => return Err(error.into()),
     };
     let checked_at = identity.authenticated_at.map_or(began, |moment| moment.min(began));
-    let identity = identity.with_authenticated_at(checked_at);
+    let mut identity = identity.with_authenticated_at(checked_at);
+    if let Some(proof) = &proof {
+        // Only now, so that nobody without credentials can fill the memory of proofs.
+        proof::used(&core, Some(proof), "login").await?;
+        identity = identity.with_key(proof.thumbprint);
+    }
     let grant = Arc::clone(&core).open(identity, client, tokens).await?;
-    Ok(match handover {
+    let answer = match handover {
         Handover::Cookie => answer::granted(&grant, set_cookie(&core, &grant)),
         Handover::Body => answer::granted_in_body(&grant, None),
-    })
+    };
+    Ok(answer::with_nonce(answer, core.nonce_after(proof.as_ref())))
 }
 
 async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>, parts: &Parts) -> Result<Answer, Refusal> {
@@ -226,8 +236,14 @@ async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>, parts: &Parts) -> R
         refuse(answer::invalid_grant(core.responder.challenge()))
     })?;
     let client = device(&core, parts);
-    let grant = Arc::clone(&core).refresh(token, client).await?;
-    Ok(answer::granted(&grant, set_cookie(&core, &grant)))
+    let proof = proof::shown(&core, parts, "refresh")?;
+    proof::used(&core, proof.as_ref(), "refresh").await?;
+    let key = proof.as_ref().map(|proof| proof.thumbprint);
+    let grant = Arc::clone(&core).refresh(token, key, client).await?;
+    Ok(answer::with_nonce(
+        answer::granted(&grant, set_cookie(&core, &grant)),
+        core.nonce_after(proof.as_ref()),
+    ))
 }
 
 /// The session that a token in the body names, if it is genuine.
@@ -280,7 +296,7 @@ async fn logout_many(
         Err(BearerRefusal::Rejected(rejection))
             if rejection.kind() == RejectionKind::Missing && carries_cookie =>
         {
-            cookie_owner(&core, tokens.clone()).await?
+            cookie_owner(&core, tokens.clone(), parts).await?
         }
         Err(BearerRefusal::Rejected(rejection)) => return Err(refuse(rejected(rejection))),
         Err(BearerRefusal::Session(error)) => return Err(error.into()),
@@ -330,16 +346,44 @@ async fn required_bearer(core: &Core, parts: &Parts) -> Result<Owner, Refusal> {
 /// As the bearer layer checks, and that the session still lives: the store is at hand here.
 async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal> {
     let responder = &core.responder;
-    let reject =
-        |kind, reason| BearerRefusal::Rejected(Rejection::new(kind, reason, Protocol::Http, responder));
-    let token = bearer(&parts.headers, core.verifier.max_token_bytes())
-        .and_then(|credential| credential.map(Credential::token).transpose())
-        .map_err(|bad| BearerRefusal::Rejected(Rejection::of_credential(bad, Protocol::Http, responder)))?
-        .ok_or_else(|| reject(RejectionKind::Missing, "missing"))?;
+    let rejected = |rejection| BearerRefusal::Rejected(rejection);
+    let accepts_dpop = core.proofs.is_some();
+    let credential = credential(&parts.headers, accepts_dpop, core.verifier.max_token_bytes())
+        .map_err(|bad| rejected(Rejection::of_credential(bad, Protocol::Http, responder)))?
+        .ok_or_else(|| {
+            rejected(Rejection::new(RejectionKind::Missing, "missing", Protocol::Http, responder))
+        })?;
+    let scheme = credential.scheme();
+    let rejected = |rejection: Rejection| rejected(rejection.with_scheme(scheme));
+    let reject = |kind, reason| rejected(Rejection::new(kind, reason, Protocol::Http, responder));
+    let bound = match (scheme, &core.proofs) {
+        (Scheme::Bearer, Some(proofs)) if proofs.dpop.is_required() => {
+            return Err(reject(RejectionKind::InvalidToken, "bearer_scheme"));
+        }
+        (Scheme::Bearer, _) => Bound::Refused,
+        (Scheme::Dpop, _) => Bound::Accepted,
+    };
+    let token = credential
+        .token()
+        .map_err(|bad| rejected(Rejection::of_credential(bad, Protocol::Http, responder)))?;
     let verified = core
         .verifier
-        .verify(token)
-        .map_err(|error| BearerRefusal::Rejected(Rejection::of_token(&error, Protocol::Http, responder)))?;
+        .verify_as(token, bound)
+        .map_err(|error| rejected(Rejection::of_token(&error, Protocol::Http, responder)))?;
+    if let (Scheme::Dpop, Some(proofs)) = (scheme, &core.proofs) {
+        let Some(key) = verified.registered().key_thumbprint() else {
+            return Err(reject(RejectionKind::InvalidToken, "not_bound"));
+        };
+        let refused = |error: &ProofError| rejected(error.rejection(&proofs.dpop, Protocol::Http, responder));
+        let proof = proofs.check(core, parts, Some(credential.bytes())).map_err(|error| refused(&error))?;
+        if proof.thumbprint != key {
+            return Err(reject(RejectionKind::InvalidToken, "other_key"));
+        }
+        proofs.remember(&proof).await.map_err(|bad| match bad {
+            BadProof::Proof(error) => refused(&error),
+            BadProof::Store(error) => BearerRefusal::Session(error.into()),
+        })?;
+    }
     let subject = verified.subject().to_owned();
     let Some(sid) = verified.session_id() else { return Ok(Owner { subject, session_id: None }) };
     let ended = || reject(RejectionKind::InvalidToken, "session_ended");
@@ -355,11 +399,19 @@ async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal
     Ok(Owner { subject, session_id: Some(session_id) })
 }
 
-async fn cookie_owner(core: &Core, tokens: Vec<RefreshToken>) -> Result<Owner, Refusal> {
+async fn cookie_owner(core: &Core, tokens: Vec<RefreshToken>, parts: &Parts) -> Result<Owner, Refusal> {
     let dead = || refuse(answer::invalid_grant(core.responder.challenge()));
     let token = single(core, tokens, "logout").await?.ok_or_else(dead)?;
     let attempt = Attempt::random().map_err(|error| SessionError::unavailable("random bytes", error))?;
     let record = core.answered(&token.present(attempt)).await?.ok_or_else(dead)?;
+    if let Some(key) = record.facts.key {
+        let proof = proof::shown(core, parts, "logout")?;
+        if proof.as_ref().map(|proof| proof.thumbprint) != Some(key) {
+            events::refused("logout", "other_key");
+            return Err(dead());
+        }
+        proof::used(core, proof.as_ref(), "logout").await?;
+    }
     Ok(Owner { subject: record.facts.subject.clone(), session_id: Some(record.facts.session_id) })
 }
 

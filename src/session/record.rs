@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::session::client_info::ClientInfo;
 use crate::session::id::{Attempt, SecretDigest, SessionId, SubjectDigest};
 use crate::session::policy::SessionPolicy;
+use crate::thumbprint::Thumbprint;
 
 /// A session as a store keeps it: facts that never change, and the state that rotation moves. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,8 @@ pub struct SessionFacts {
     pub client_id: Option<String>,
     /// How the user authenticated (`acr`).
     pub acr: Option<String>,
+    /// The key that the session is bound to (RFC 9449, section 5): whoever refreshes it must prove to have it.
+    pub key: Option<Thumbprint>,
     /// The application's claims: opaque bytes, to be kept as they are. At most 4 KiB.
     pub claims: Vec<u8>,
     /// The device it was opened from.
@@ -85,6 +88,8 @@ pub struct NewSession {
     pub client_id: Option<String>,
     /// As [`SessionFacts::acr`].
     pub acr: Option<String>,
+    /// As [`SessionFacts::key`].
+    pub key: Option<Thumbprint>,
     /// As [`SessionFacts::claims`].
     pub claims: Vec<u8>,
     /// As [`SessionFacts::client`].
@@ -106,6 +111,7 @@ impl Record {
                 scopes: session.scopes.clone(),
                 client_id: session.client_id.clone(),
                 acr: session.acr.clone(),
+                key: session.key,
                 claims: session.claims.clone(),
                 client: session.client.clone(),
             }),

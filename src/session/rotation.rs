@@ -259,6 +259,7 @@ mod tests {
                 scopes: Vec::new(),
                 client_id: None,
                 acr: None,
+                key: None,
                 claims: Vec::new(),
                 client: ClientInfo::default(),
             }),

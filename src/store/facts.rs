@@ -22,6 +22,8 @@ struct Facts<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acr: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    jkt: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     user_agent: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
@@ -38,6 +40,7 @@ pub(super) fn encode(session: &NewSession) -> Result<Vec<u8>, StoreError> {
         scopes: Cow::Borrowed(&session.scopes),
         client_id: borrowed(&session.client_id),
         acr: borrowed(&session.acr),
+        jkt: session.key.map(|key| Cow::Owned(key.to_string())),
         user_agent: borrowed(&session.client.user_agent),
         address: session.client.address,
         label: borrowed(&session.client.label),
@@ -64,6 +67,9 @@ pub(super) fn decode(facts: &[u8], claims: Vec<u8>, kept: &Kept) -> Result<Sessi
     if SubjectDigest::of(&facts.subject) != kept.subject {
         return Err(corrupt("a session is kept under the name of another subject"));
     }
+    // A key that cannot be read must not make a session that is bound to none.
+    let key = facts.jkt.map(|jkt| jkt.parse()).transpose();
+    let key = key.map_err(|_| corrupt("the key that a session is bound to cannot be read"))?;
     let client = ClientInfo {
         user_agent: facts.user_agent.map(Cow::into_owned),
         address: facts.address,
@@ -79,6 +85,7 @@ pub(super) fn decode(facts: &[u8], claims: Vec<u8>, kept: &Kept) -> Result<Sessi
         scopes: facts.scopes.into_owned(),
         client_id: facts.client_id.map(Cow::into_owned),
         acr: facts.acr.map(Cow::into_owned),
+        key,
         claims,
         client,
     })
@@ -92,6 +99,7 @@ fn corrupt(message: &'static str) -> StoreError {
 mod tests {
     use super::*;
     use crate::session::Attempt;
+    use crate::thumbprint::Thumbprint;
 
     fn kept() -> Kept {
         Kept {
@@ -121,8 +129,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_cannot_be_read_is_no_session_without_one() {
+        for jkt in [r#""""#, r#""x""#, "1", "{}"] {
+            let json = format!(r#"{{"subject":"ada","authenticated_at":5000,"jkt":{jkt}}}"#);
+            decode(json.as_bytes(), b"{}".to_vec(), &kept()).unwrap_err();
+        }
+    }
+
+    #[test]
     fn facts_come_back_as_they_were_written() {
-        for acr in [None, Some("urn:example:two-factor")] {
+        for (acr, key) in
+            [(None, None), (Some("urn:example:two-factor"), Some(Thumbprint::from_bytes([4; 32])))]
+        {
             let session = NewSession {
                 subject: "ada".to_owned(),
                 session_id: SessionId::from_bytes([1; 16]),
@@ -132,14 +150,16 @@ mod tests {
                 scopes: vec!["a".to_owned()],
                 client_id: None,
                 acr: acr.map(ToOwned::to_owned),
+                key,
                 claims: Vec::new(),
                 client: ClientInfo::default().with_label("Ada's phone"),
             };
             let bytes = encode(&session).unwrap();
             // What is not there is not written.
             assert_eq!(String::from_utf8_lossy(&bytes).contains("acr"), acr.is_some());
+            assert_eq!(String::from_utf8_lossy(&bytes).contains("jkt"), key.is_some());
             let facts = decode(&bytes, Vec::new(), &kept()).unwrap();
-            assert_eq!(facts.acr.as_deref(), acr);
+            assert_eq!((facts.acr.as_deref(), facts.key), (acr, key));
             assert_eq!((facts.authenticated_at, &facts.scopes), (session.authenticated_at, &session.scopes));
             assert_eq!(facts.client, session.client);
         }

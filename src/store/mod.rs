@@ -21,6 +21,7 @@ mod purge;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 mod redis;
+mod replay;
 mod revocation;
 
 use std::error::Error;
@@ -44,6 +45,8 @@ pub use purge::PurgeTask;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis::{ReconnectingConnection, RedisStore, RedisStoreBuilder};
+pub(crate) use replay::DynReplays;
+pub use replay::{ProofId, ReplayStore};
 pub(crate) use revocation::DynRevocations;
 pub use revocation::{RevocationKey, RevocationStore};
 

@@ -297,6 +297,7 @@ pub async fn odd_values_come_back_as_they_were_given<S: SessionStore, C: ShiftTi
         ("quotes in scopes", NewSession { scopes: vec!["a'b".into(), "\"c\\".into()], ..plain("f").await }),
         ("no OAuth client", NewSession { client_id: None, ..plain("g").await }),
         ("no authentication context", NewSession { acr: None, ..plain("n").await }),
+        ("no key", NewSession { key: None, ..plain("k").await }),
         ("an empty OAuth client", NewSession { client_id: Some(String::new()), ..plain("h").await }),
         ("no device", NewSession { client: ClientInfo::default(), ..plain("i").await }),
         (

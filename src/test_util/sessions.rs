@@ -7,6 +7,7 @@ use crate::session::{
     Attempt, ClientInfo, NewSession, Presented, Record, SecretDigest, SessionId, SubjectDigest,
 };
 use crate::store::Creation;
+use crate::thumbprint::Thumbprint;
 
 /// A number that no other call in this process got: sessions and attempts must not meet by chance.
 pub fn unique() -> u64 {
@@ -37,6 +38,7 @@ pub fn new_session(subject: &str, authenticated_at: Timestamp) -> NewSession {
         scopes: vec!["orders:read".to_owned(), "orders:write".to_owned()],
         client_id: Some("web".to_owned()),
         acr: Some("urn:example:two-factor".to_owned()),
+        key: Some(Thumbprint::from_bytes([9; 32])),
         claims: b"{}".to_vec(),
         client: ClientInfo::default().with_user_agent("test").with_label("Ada's phone"),
     }

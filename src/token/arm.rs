@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::thumbprint::Thumbprint;
 use crate::token::cache::{FoundKey, Remembered, TokenCache};
 use crate::token::claims::ReadClaims;
-use crate::token::claims_set::{ClaimsSet, OneOrMany};
+use crate::token::claims_set::{ClaimsSet, Confirmation, OneOrMany};
 use crate::token::compact::{Compact, Scratch};
 use crate::token::config::Core;
 use crate::token::error::{TokenError, TokenErrorKind};
@@ -22,6 +23,15 @@ const HEADER: usize = 256;
 const PAYLOAD: usize = 1536;
 /// That of an RSA key of 4096 bits, with the room that the decoder asks for.
 const SIGNATURE: usize = 513;
+
+/// What becomes of a token that is bound to a key by `cnf.jkt`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// It is refused: nobody looks whether the key was shown.
+    Refused,
+    /// It is accepted: whoever asks compares the key with [`Registered::key_thumbprint`].
+    Accepted,
+}
 
 /// One issuer as it is trusted: its configuration, keys included, and the application's checks of its tokens.
 pub(crate) struct Arm<C> {
@@ -67,7 +77,7 @@ impl<C> Arm<C> {
 
 impl<C: ReadClaims> Arm<C> {
     /// What is decided over a token that was accepted before; `None` for any other.
-    pub(crate) fn recall(&self, token: &[u8]) -> Option<Result<Verified<C>, TokenError>> {
+    pub(crate) fn recall(&self, token: &[u8], bound: Bound) -> Option<Result<Verified<C>, TokenError>> {
         let core = &*self.core;
         let Remembered { verified, begins, key, at } = self.cache.get(token)?;
         let now = core.clock.now();
@@ -76,6 +86,9 @@ impl<C: ReadClaims> Arm<C> {
             return None;
         }
         let registered = verified.registered();
+        if bound == Bound::Refused && registered.is_bound() {
+            return Some(Err(not_shown()));
+        }
         if let Err(error) = check_times(begins, registered.expires_at, core.leeway, now) {
             if error.kind() == TokenErrorKind::Expired {
                 self.cache.forget(token);
@@ -93,7 +106,7 @@ impl<C: ReadClaims> Arm<C> {
     }
 
     /// What is decided over a token at first sight.
-    pub(crate) fn verify_anew(&self, token: &str) -> Result<Verified<C>, TokenError> {
+    pub(crate) fn verify_anew(&self, token: &str, bound: Bound) -> Result<Verified<C>, TokenError> {
         let core = &*self.core;
         let compact = Compact::split(token, core.max_token_bytes)?;
 
@@ -125,7 +138,7 @@ impl<C: ReadClaims> Arm<C> {
             }
         }
         let now = core.clock.now();
-        let (registered, begins) = check(core, &set, now)?;
+        let (registered, begins) = check(core, &set, bound, now)?;
         self.run_checks(&registered, &claims)?;
         let verified = Verified::new(registered, claims);
         self.cache.insert(token.as_bytes(), Remembered { verified: verified.clone(), begins, key, at: now });
@@ -160,7 +173,12 @@ fn check_signature(
 }
 
 /// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1), and tells from when the token is good.
-fn check(core: &Core, set: &ClaimsSet<'_>, now: Timestamp) -> Result<(Registered, Timestamp), TokenError> {
+fn check(
+    core: &Core,
+    set: &ClaimsSet<'_>,
+    bound: Bound,
+    now: Timestamp,
+) -> Result<(Registered, Timestamp), TokenError> {
     let raw = &set.registered;
     let error = |kind, detail: &'static str| Err(TokenError::new(kind, detail));
 
@@ -189,14 +207,22 @@ fn check(core: &Core, set: &ClaimsSet<'_>, now: Timestamp) -> Result<(Registered
     }
     let begins = raw.nbf.map_or(issued_at, |nbf| nbf.rounded_up().max(issued_at));
     check_times(begins, expires_at, core.leeway, now)?;
-    if raw.is_bound {
-        return error(TokenErrorKind::Bound, "the token is bound to a key that was not shown");
+    let jkt = match &raw.cnf {
+        None => None,
+        Some(Confirmation::Thumbprint(Text(jkt))) if jkt.parse::<Thumbprint>().is_ok() => Some(&**jkt),
+        Some(_) => {
+            return error(TokenErrorKind::Bound, "the token is bound to something that cannot be checked");
+        }
+    };
+    if jkt.is_some() && bound == Bound::Refused {
+        return Err(not_shown());
     }
     core.profile.check_values(set)?;
 
     // In the order of the places in `Registered`.
-    let texts = [&raw.sub, &raw.scope, &raw.jti, &raw.client_id, &raw.sid, &raw.acr];
+    let texts = [&raw.sub, &raw.scope, &raw.jti, &raw.client_id, &raw.sid, &raw.acr, &None];
     let mut texts = texts.map(|text| text.as_ref().map(|Text(text)| &**text));
+    texts[Registered::JKT] = jkt;
     let scope = core.profile.scope(set)?;
     texts[Registered::SCOPE] = scope.as_deref();
     let registered = Registered {
@@ -209,6 +235,10 @@ fn check(core: &Core, set: &ClaimsSet<'_>, now: Timestamp) -> Result<(Registered
         expires_at,
     };
     Ok((registered, begins))
+}
+
+fn not_shown() -> TokenError {
+    TokenError::new(TokenErrorKind::Bound, "the token is bound to a key that was not shown")
 }
 
 /// `aud`, and the claim that stands in for it where an issuer writes none. Where a token has both, both must name this

@@ -30,7 +30,7 @@ pub(crate) struct RawRegistered<'a> {
     pub(crate) reissue: Option<u32>,
     pub(crate) auth_time: Option<NumericDate>,
     pub(crate) acr: Option<Text<'a>>,
-    pub(crate) is_bound: bool,
+    pub(crate) cnf: Option<Confirmation<'a>>,
 }
 
 impl<'a> RawRegistered<'a> {
@@ -51,7 +51,7 @@ impl<'a> RawRegistered<'a> {
             RegisteredName::Reissue => self.reissue.is_some(),
             RegisteredName::AuthTime => self.auth_time.is_some(),
             RegisteredName::Acr => self.acr.is_some(),
-            RegisteredName::Cnf => self.is_bound,
+            RegisteredName::Cnf => self.cnf.is_some(),
         })
     }
 
@@ -71,11 +71,7 @@ impl<'a> RawRegistered<'a> {
             RegisteredName::Reissue => once(&mut self.reissue, map.next_value()?),
             RegisteredName::AuthTime => once(&mut self.auth_time, map.next_value()?),
             RegisteredName::Acr => once(&mut self.acr, map.next_value()?),
-            RegisteredName::Cnf => {
-                map.next_value::<IgnoredAny>()?;
-                self.is_bound = true;
-                Ok(())
-            }
+            RegisteredName::Cnf => once(&mut self.cnf, map.next_value()?),
         }
     }
 }
@@ -83,6 +79,65 @@ impl<'a> RawRegistered<'a> {
 /// Fills a slot, which must have been empty.
 pub(crate) fn once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
     if slot.replace(value).is_some() { Err(E::custom("a repeated claim")) } else { Ok(()) }
+}
+
+/// What a token is bound to (RFC 7800, section 3.1).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation<'a> {
+    /// A key by its thumbprint, and nothing else (RFC 9449, section 6.1).
+    Thumbprint(Text<'a>),
+    /// Something that cannot be checked here, alone or beside a key.
+    Other,
+}
+
+impl<'de> de::Deserialize<'de> for Confirmation<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ConfirmationVisitor;
+        impl<'de> Visitor<'de> for ConfirmationVisitor {
+            type Value = Confirmation<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a confirmation")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Confirmation<'de>, A::Error> {
+                let mut names = Names::default();
+                let mut members = Vec::new();
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    let is_thumbprint = name.0 == "jkt";
+                    names.insert(name)?;
+                    members.push(if is_thumbprint {
+                        Confirmation::Thumbprint(map.next_value()?)
+                    } else {
+                        map.next_value::<IgnoredAny>().map(|_| Confirmation::Other)?
+                    });
+                }
+                let only = members.pop().filter(|_| members.is_empty());
+                Ok(only.unwrap_or(Confirmation::Other))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Confirmation<'de>, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Confirmation::Other)
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Confirmation<'de>, E> {
+                Ok(Confirmation::Other)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Confirmation<'de>, E> {
+                Ok(Confirmation::Other)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Confirmation<'de>, E> {
+                Ok(Confirmation::Other)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Confirmation<'de>, E> {
+                Ok(Confirmation::Other)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Confirmation<'de>, E> {
+                Ok(Confirmation::Other)
+            }
+            fn visit_unit<E>(self) -> Result<Confirmation<'de>, E> {
+                Ok(Confirmation::Other)
+            }
+        }
+        deserializer.deserialize_any(ConfirmationVisitor)
+    }
 }
 
 /// One string, or an array of nothing but strings: the form of `aud` (RFC 7519, section 4.1.3).
@@ -375,7 +430,7 @@ mod tests {
         assert_eq!(registered.sub.as_ref().unwrap().0, "x");
         assert!(registered.aud.as_ref().unwrap().contains("b"));
         assert_eq!(registered.generation, Some(3));
-        assert!(registered.iss.is_none() && !registered.is_bound);
+        assert!(registered.iss.is_none() && registered.cnf.is_none());
         assert!(registered.has("scope") && !registered.has("jti") && !registered.has("email"));
         assert!(set.has("scope") && set.has("email") && !set.has("jti") && !set.names.contains("scope"));
     }
@@ -405,6 +460,30 @@ mod tests {
     }
 
     #[test]
+    fn row_64_what_a_token_is_bound_to() {
+        let thumbprint = Some(Confirmation::Thumbprint(Text("x".into())));
+        for (json, expected) in [
+            (r"{}", None),
+            (r#"{"cnf":{"jkt":"x"}}"#, thumbprint),
+            (r#"{"cnf":{}}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":{"x5t#S256":"x"}}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":{"jkt":"x","x5t#S256":"x"}}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":{"x5t#S256":"x","jkt":"x"}}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":null}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":"x"}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":[{"jkt":"x"}]}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":-1}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":1}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":1.5}"#, Some(Confirmation::Other)),
+            (r#"{"cnf":false}"#, Some(Confirmation::Other)),
+        ] {
+            let mut set = ClaimsSet::default();
+            let NoClaims {} = set.read(json.as_bytes()).unwrap();
+            assert_eq!(set.registered.cnf, expected, "{json}");
+        }
+    }
+
+    #[test]
     fn sets_that_are_refused() {
         for (row, json) in [
             ("C11 empty", ""),
@@ -416,7 +495,11 @@ mod tests {
             ("C10 repeated exp", r#"{"exp":1,"exp":1}"#),
             ("C10 repeated through an escape", r#"{"exp":1,"\u0065xp":1}"#),
             ("row 49 repeated claim of the application", r#"{"roles":1,"roles":2}"#),
-            ("row 49 repeated cnf is bound, not confused", r#"{"cnf":{"a":1"#),
+            ("row 49 repeated cnf", r#"{"cnf":null,"cnf":{"jkt":"x"}}"#),
+            ("row 49 repeated jkt", r#"{"cnf":{"jkt":"x","jkt":"x"}}"#),
+            ("cnf that is cut", r#"{"cnf":{"a":1"#),
+            ("jkt number", r#"{"cnf":{"jkt":1}}"#),
+            ("jkt null", r#"{"cnf":{"jkt":null}}"#),
             ("C1 exp string", r#"{"exp":"1"}"#),
             ("C1 exp null", r#"{"exp":null}"#),
             ("C1 exp bool", r#"{"exp":true}"#),

@@ -25,17 +25,21 @@ impl<'a> Header<'a> {
             .map_err(|error| TokenError::json(TokenErrorKind::Header, "the header is not acceptable", error))
     }
 
-    /// Whether `typ` names one of `expected`, media types without `application/`. They compare without case; a value
-    /// without a slash stands for itself under `application/` (RFC 7515, section 4.1.9).
+    /// Whether `typ` names `expected`, as [`is_type`] does.
     pub(crate) fn has_type(&self, expected: &str) -> bool {
-        let Some(Text(typ)) = &self.typ else { return false };
-        let bare = match typ.split_once('/') {
-            Some((tree, subtype)) if tree.eq_ignore_ascii_case("application") => subtype,
-            Some(_) => return false,
-            None => typ,
-        };
-        bare.eq_ignore_ascii_case(expected)
+        self.typ.as_ref().is_some_and(|Text(typ)| is_type(typ, expected))
     }
+}
+
+/// Whether a `typ` names `expected`, a media type without `application/`. They compare without case; a value without a
+/// slash stands for itself under `application/` (RFC 7515, section 4.1.9).
+pub(crate) fn is_type(typ: &str, expected: &str) -> bool {
+    let bare = match typ.split_once('/') {
+        Some((tree, subtype)) if tree.eq_ignore_ascii_case("application") => subtype,
+        Some(_) => return false,
+        None => typ,
+    };
+    bare.eq_ignore_ascii_case(expected)
 }
 
 impl<'de> Deserialize<'de> for Header<'de> {

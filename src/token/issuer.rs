@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::secret::{ExposeSecret, SecretString, base64url, random};
+use crate::thumbprint::Thumbprint;
 use crate::token::claims::{Claims, ClaimsJson};
 use crate::token::config::{Core, TokenConfig};
 use crate::token::error::{TokenError, TokenErrorKind};
@@ -71,6 +72,7 @@ pub struct AccessGrant {
     reissue: u32,
     authenticated_at: Option<Timestamp>,
     acr: Option<String>,
+    key: Option<Thumbprint>,
     not_after: Option<Timestamp>,
 }
 
@@ -122,6 +124,13 @@ impl AccessGrant {
     #[must_use]
     pub fn with_acr(mut self, acr: impl Into<String>) -> Self {
         self.acr = Some(acr.into());
+        self
+    }
+
+    /// `cnf.jkt`: binds the token to a key, which whoever sends it must prove to have (RFC 9449, section 6.1).
+    #[must_use]
+    pub fn with_key(mut self, thumbprint: Thumbprint) -> Self {
+        self.key = Some(thumbprint);
         self
     }
 
@@ -186,6 +195,13 @@ struct Registered<'a> {
     auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+}
+
+#[derive(Serialize)]
+struct Confirmation {
+    jkt: String,
 }
 
 #[derive(Serialize)]
@@ -280,6 +296,7 @@ impl Issuer {
             reissue: (grant.reissue > 0).then_some(grant.reissue),
             auth_time,
             acr: grant.acr.as_deref(),
+            cnf: grant.key.map(|thumbprint| Confirmation { jkt: thumbprint.to_string() }),
         };
         let payload = merge(&registered, claims)?;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::ConfigError;
 use crate::secret::{base64url, from_base64url, sha256};
+use crate::thumbprint::Thumbprint;
 use crate::token::algorithm::{Algorithm, Family};
 use crate::token::material::{PrivateMaterial, PublicMaterial, RsaNumbers, bad_key};
 
@@ -207,7 +208,7 @@ fn number(text: Option<&String>) -> Result<Vec<u8>, &'static str> {
 }
 
 /// The required members of a public key in lexicographic order, as RFC 7638 hashes them. `None` for an HMAC key.
-fn required_members(key: &PublicMaterial) -> Option<String> {
+pub(crate) fn required_members(key: &PublicMaterial) -> Option<String> {
     Some(match key {
         PublicMaterial::Hmac(_) => return None,
         PublicMaterial::Rsa { n, e } => {
@@ -226,8 +227,8 @@ fn required_members(key: &PublicMaterial) -> Option<String> {
 }
 
 /// The thumbprint of a public key (RFC 7638, section 3). `None` for an HMAC key, of which it would be a plain digest.
-pub(crate) fn thumbprint(key: &PublicMaterial) -> Option<String> {
-    required_members(key).map(|members| base64url(&sha256(members.as_bytes())))
+pub(crate) fn thumbprint(key: &PublicMaterial) -> Option<Thumbprint> {
+    required_members(key).map(|members| Thumbprint::from_bytes(sha256(members.as_bytes())))
 }
 
 /// The public key as a JWK, with its id, its algorithm and its use. `None` for an HMAC key.

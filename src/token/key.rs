@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::secret::{ExposeSecret, base64url, hmac_sha256, sha256};
-use crate::token::algorithm::Algorithm;
+use crate::thumbprint::Thumbprint;
+use crate::token::algorithm::{Algorithm, Family};
 use crate::token::crypto::Crypto;
 use crate::token::jwk;
 use crate::token::material::{KeyForm, PrivateMaterial, PublicMaterial, bad_key};
@@ -97,6 +98,23 @@ impl SigningKey {
     /// No cryptographic backend is compiled in.
     pub fn ed25519_seed(seed: &[u8; 32]) -> Result<Self, ConfigError> {
         Self::of(Crypto::compiled_in()?, Algorithm::EdDsa, PrivateMaterial::ed25519(seed))
+    }
+
+    /// From a private scalar, or for Ed25519 from a seed.
+    pub(crate) fn from_private_bytes(
+        crypto: Crypto,
+        algorithm: Algorithm,
+        private: &[u8],
+    ) -> Result<Self, ConfigError> {
+        let material = match algorithm.family() {
+            Family::Ec(curve) => PrivateMaterial::ec(curve, private)?,
+            Family::Ed25519 => {
+                let seed = private.try_into().map_err(|_| bad_key("an Ed25519 seed must have 32 bytes"))?;
+                PrivateMaterial::ed25519(seed)
+            }
+            Family::Hmac | Family::Rsa => return Err(bad_key("the algorithm has neither scalar nor seed")),
+        };
+        Self::of(crypto, algorithm, material)
     }
 
     fn of(crypto: Crypto, algorithm: Algorithm, material: PrivateMaterial) -> Result<Self, ConfigError> {
@@ -218,6 +236,7 @@ impl VerifyingKey {
 
     pub(crate) fn of(algorithm: Algorithm, material: PublicMaterial) -> Result<Self, ConfigError> {
         material.check(algorithm).map_err(|why| ConfigError::new(ConfigErrorKind::Key, why))?;
+        let thumbprint = || jwk::thumbprint(&material).map(|thumbprint| thumbprint.to_string());
         let (key, kid) = match &material {
             PublicMaterial::Hmac(secret) => {
                 let secret = secret.expose_secret();
@@ -225,14 +244,12 @@ impl VerifyingKey {
                 let kid = base64url(&hmac_sha256(secret, &[b"tower-jwt-auth key id"])[..16]);
                 (DecodingKey::from_secret(secret), Some(kid))
             }
-            PublicMaterial::Rsa { n, e } => {
-                (DecodingKey::from_rsa_raw_components(n, e), jwk::thumbprint(&material))
-            }
+            PublicMaterial::Rsa { n, e } => (DecodingKey::from_rsa_raw_components(n, e), thumbprint()),
             PublicMaterial::Ec { .. } => {
                 let point = material.uncompressed().unwrap_or_default();
-                (DecodingKey::from_ec_der(&point), jwk::thumbprint(&material))
+                (DecodingKey::from_ec_der(&point), thumbprint())
             }
-            PublicMaterial::Ed25519(point) => (DecodingKey::from_ed_der(point), jwk::thumbprint(&material)),
+            PublicMaterial::Ed25519(point) => (DecodingKey::from_ed_der(point), thumbprint()),
         };
         let kid: Box<str> = kid.unwrap_or_default().into();
         let identity = KeyIdentity::of(algorithm, &kid, &material);
@@ -267,12 +284,21 @@ impl VerifyingKey {
 
     /// The thumbprint of RFC 7638; `None` for an HMAC key.
     pub fn thumbprint(&self) -> Option<String> {
+        self.to_thumbprint().map(|thumbprint| thumbprint.to_string())
+    }
+
+    pub(crate) fn to_thumbprint(&self) -> Option<Thumbprint> {
         jwk::thumbprint(&self.material)
     }
 
     /// The public key as a JWK; `None` for an HMAC key, which nobody else may know.
     pub fn to_jwk(&self) -> Option<String> {
         jwk::to_json(&self.material, &self.kid, self.algorithm)
+    }
+
+    /// The public key as a JWK of its required members alone.
+    pub(crate) fn to_bare_jwk(&self) -> Option<String> {
+        jwk::required_members(&self.material)
     }
 
     pub(crate) fn identity(&self) -> KeyIdentity {

@@ -83,14 +83,18 @@ mod verified;
 mod verifier;
 
 pub use algorithm::Algorithm;
+pub(crate) use arm::Bound;
 pub(crate) use claims::ClaimsJson;
 pub use claims::{Claims, NoClaims, ReadClaims};
+pub(crate) use compact::{Compact, decode};
 pub use config::{HasAudience, HasIssuer, HasKey, Missing, Set, TokenConfig, TokenConfigBuilder};
 pub use crypto::Crypto;
 pub use error::{TokenError, TokenErrorKind};
+pub(crate) use header::is_type;
 pub(crate) use issuer::is_scope;
 pub use issuer::{AccessGrant, AccessToken, Issuer};
-pub(crate) use json::describe;
+pub(crate) use json::{Checked, Names, NumericDate, Text, describe};
+pub(crate) use jwk::Jwk;
 #[cfg(feature = "jwks")]
 pub(crate) use jwk::is_object;
 pub use key::{SigningKey, VerifyingKey};

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::thumbprint::Thumbprint;
 use crate::token::texts::Texts;
 
 /// The registered claims of a verified token.
@@ -13,7 +14,7 @@ use crate::token::texts::Texts;
 pub struct Registered {
     pub(crate) issuer: Arc<str>,
     /// By the places that follow.
-    pub(crate) texts: Texts<6>,
+    pub(crate) texts: Texts<7>,
     pub(crate) generation: Option<u32>,
     pub(crate) reissue: u32,
     pub(crate) authenticated_at: Option<Timestamp>,
@@ -28,6 +29,7 @@ impl Registered {
     pub(crate) const CLIENT_ID: usize = 3;
     pub(crate) const SID: usize = 4;
     pub(crate) const ACR: usize = 5;
+    pub(crate) const JKT: usize = 6;
 
     /// `iss`. A subject is unique only within its issuer: store the pair (RFC 8725, section 3.8).
     pub fn issuer(&self) -> &str {
@@ -88,6 +90,15 @@ impl Registered {
     /// section 2.2.1). It compares as a whole and with case.
     pub fn acr(&self) -> Option<&str> {
         self.texts.get(Self::ACR)
+    }
+
+    /// `cnf.jkt`: the key that whoever sends the token must prove to have (RFC 9449, section 6.1). `None` for a bearer token.
+    pub fn key_thumbprint(&self) -> Option<Thumbprint> {
+        self.texts.get(Self::JKT)?.parse().ok()
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.texts.get(Self::JKT).is_some()
     }
 
     /// How many bytes its own texts have.

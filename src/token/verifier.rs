@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::token::arm::{Arm, Check};
+use crate::token::arm::{Arm, Bound, Check};
 use crate::token::claims::ReadClaims;
 use crate::token::config::Core;
 use crate::token::error::TokenError;
@@ -148,21 +148,26 @@ impl<C: ReadClaims> Verifier<C> {
     ///
     /// The first rule that the token breaks, in the order of the crate documentation.
     pub fn verify(&self, token: &str) -> Result<Verified<C>, TokenError> {
-        self.recall(token.as_bytes()).unwrap_or_else(|| self.verify_anew(token))
+        self.verify_as(token, Bound::Refused)
+    }
+
+    /// As [`verify`](Self::verify), for those who look at the key of a bound token.
+    pub(crate) fn verify_as(&self, token: &str, bound: Bound) -> Result<Verified<C>, TokenError> {
+        self.recall(token.as_bytes(), bound).unwrap_or_else(|| self.verify_anew(token, bound))
     }
 
     /// The first half of [`verify`](Self::verify): what is decided over a token that was accepted before; `None` for any
     /// other.
-    pub(crate) fn recall(&self, token: &[u8]) -> Option<Result<Verified<C>, TokenError>> {
+    pub(crate) fn recall(&self, token: &[u8], bound: Bound) -> Option<Result<Verified<C>, TokenError>> {
         // One that was accepted before is of the issuer that it would be given to again.
-        self.arms().iter().find_map(|arm| arm.recall(token))
+        self.arms().iter().find_map(|arm| arm.recall(token, bound))
     }
 
     /// The second half: what is decided over a token at first sight.
-    pub(crate) fn verify_anew(&self, token: &str) -> Result<Verified<C>, TokenError> {
+    pub(crate) fn verify_anew(&self, token: &str, bound: Bound) -> Result<Verified<C>, TokenError> {
         match &self.trusted {
-            Trusted::One(arm) => arm.verify_anew(token),
-            Trusted::Several(several) => several.choose(token)?.verify_anew(token),
+            Trusted::One(arm) => arm.verify_anew(token, bound),
+            Trusted::Several(several) => several.choose(token)?.verify_anew(token, bound),
         }
     }
 }

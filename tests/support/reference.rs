@@ -18,6 +18,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// One call of a store.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // A few at a time, in tests.
 pub enum Call {
     Create(NewSession),
     Rotate(Presented),

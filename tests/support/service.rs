@@ -273,6 +273,7 @@ pub fn session_with(session_id: SessionId) -> NewSession {
         scopes: Vec::new(),
         client_id: None,
         acr: None,
+        key: None,
         claims: b"{}".to_vec(),
         client: ClientInfo::default(),
     }

@@ -44,6 +44,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Kept> {
         scopes: serde_json::from_str(&scopes).map_err(FromSqlError::other)?,
         client_id: row.get("client_id")?,
         acr: row.get("acr")?,
+        key: row.get::<_, Option<_>>("key")?.map(Thumbprint::from_bytes),
         claims: row.get("claims")?,
         client,
     };
@@ -74,11 +75,11 @@ pub(crate) fn insert(db: &Connection, record: &Record) -> Result<()> {
     let mut statement = db.prepare_cached(
         "INSERT INTO session (
              subject_digest, session_id, subject, secret_digest, created_at, authenticated_at, absolute_expires_at,
-             scopes, client_id, acr, claims, user_agent, address, label, generation, minted_at, handed_at, used_at,
+             scopes, client_id, acr, key, claims, user_agent, address, label, generation, minted_at, handed_at, used_at,
              issue, attempt, last_used_at, idle_expires_at
          ) VALUES (
              :subject_digest, :session_id, :subject, :secret_digest, :created_at, :authenticated_at,
-             :absolute_expires_at, :scopes, :client_id, :acr, :claims, :user_agent, :address, :label, :generation,
+             :absolute_expires_at, :scopes, :client_id, :acr, :key, :claims, :user_agent, :address, :label, :generation,
              :minted_at, :handed_at, :used_at, :issue, :attempt, :last_used_at, :idle_expires_at
          )",
     )?;
@@ -93,6 +94,7 @@ pub(crate) fn insert(db: &Connection, record: &Record) -> Result<()> {
         ":scopes": serde_json::json!(facts.scopes).to_string(),
         ":client_id": facts.client_id,
         ":acr": facts.acr,
+        ":key": facts.key.as_ref().map(Thumbprint::as_bytes),
         ":claims": facts.claims,
         ":user_agent": facts.client.user_agent,
         ":address": facts.client.address.map(|address| address.to_string()),

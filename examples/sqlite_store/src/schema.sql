@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS session (
     scopes              TEXT NOT NULL, -- a JSON array
     client_id           TEXT,
     acr                 TEXT,
+    key                 BLOB,
     claims              BLOB NOT NULL, -- whatever the bytes are
     user_agent          TEXT,
     address             TEXT,

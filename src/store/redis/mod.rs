@@ -3,6 +3,7 @@
 mod codec;
 mod push;
 mod reconnecting;
+mod replays;
 mod revocations;
 
 use std::fmt;
