@@ -5,10 +5,11 @@
 //! page's script can read, and whether a page fits a phone are facts only a browser can tell.
 //!
 //! `tests/browser/session.mjs` does the same with `session.js` alone, in many tabs, with answers lost, clocks wrong and
-//! logins that race. `tests/browser/session.test.mjs` tries its rules one by one, against a browser made of fakes.
+//! logins that race. `tests/browser/session.test.mjs` tries its rules one by one, against a browser made of fakes, and
+//! `dpop.test.mjs` those of its proofs. `dpop.mjs` carries what a thief could copy out of the browser, and tries it.
 //!
-//! Needs Node.js 20, and, but for the last, Chromium and playwright-core. Where one is missing the test says so and
-//! passes; with `REQUIRE_PARTS=1` it fails instead. `scripts/test.sh` installs all three.
+//! Needs Node.js 20, and, but for the tests against fakes, Chromium and playwright-core. Where one is missing the test
+//! says so and passes; with `REQUIRE_PARTS=1` it fails instead. `scripts/test.sh` installs all three.
 // `allow-unwrap-in-tests` does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
@@ -50,8 +51,30 @@ fn the_session_module_works_in_a_browser() {
 }
 
 #[test]
+fn the_session_module_binds_its_tokens_in_a_browser() {
+    let parts = match Parts::find("demo", "dpop.mjs") {
+        Ok(parts) => parts,
+        Err(missing) => return skip(&missing),
+    };
+    let demo = Program::start(
+        &parts.demo,
+        &[("DPOP", "1"), ("RETRY_WINDOW_MS", "4500"), ("ACCESS_TTL_SECS", "900")],
+    );
+    parts.run(&[("BASE_URL", demo.url.as_ref())]);
+}
+
+#[test]
 fn the_session_module_keeps_its_rules() {
-    let (node, script) = match find_node().and_then(|node| Ok((node, find_script("session.test.mjs")?))) {
+    works_against_fakes("session.test.mjs");
+}
+
+#[test]
+fn the_session_module_proves_its_key() {
+    works_against_fakes("dpop.test.mjs");
+}
+
+fn works_against_fakes(script: &str) {
+    let (node, script) = match find_node().and_then(|node| Ok((node, find_script(script)?))) {
         Ok(parts) => parts,
         Err(missing) => return skip(&missing),
     };

@@ -305,6 +305,10 @@ async fn below_a_router_that_strips_the_mount_point() {
     bound.send(login, &bound.proof("POST", "/auth/login", None)).await.expect(200);
     let login = post("/login").json(&credentials("ada"));
     bound.send(login, &bound.proof("POST", "/auth/refresh", None)).await.refused(400, "invalid_dpop_proof");
+    // What is wrong besides is said as everywhere.
+    let bound = Bound::with(|dpop| dpop.nonces(NonceKeys::new([7; 32]).unwrap()), |auth| auth);
+    let login = post("/login").json(&credentials("ada"));
+    bound.send(login, &bound.proof("POST", "/auth/login", None)).await.refused(400, "use_dpop_nonce");
 }
 
 /// A store of proofs that says what it is told to.

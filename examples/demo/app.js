@@ -8,7 +8,8 @@ import * as timeline from './timeline.js';
 
 const POLL = 2_000;
 
-const session = new Session();
+// The server says whether it binds tokens to a key.
+const session = new Session({ dpop: document.querySelector('meta[name=dpop]')?.content === 'on' });
 const form = $('sign-in');
 
 // ── Asking ───────────────────────────────────────────────────────────────────────────────────────

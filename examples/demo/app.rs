@@ -8,15 +8,15 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::map_request;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{StatusCode, header};
+use http::{HeaderName, StatusCode, header};
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
 use tower_http::sensitive_headers::SetSensitiveHeadersLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tower_jwt_auth::{
-    AuthService, ClientAddress, CookiePolicy, Delivery, JwtAuthLayer, RefreshKeys, SessionStore, SigningKey,
-    TokenConfig, Verified,
+    AuthService, ClientAddress, CookiePolicy, Delivery, Dpop, DpopBuilder, JwtAuthLayer, NonceKeys,
+    RefreshKeys, SessionStore, SigningKey, TokenConfig, Verified,
 };
 
 use crate::accounts::{Accounts, User};
@@ -56,12 +56,17 @@ pub(crate) fn router(
     if settings.insecure_cookies {
         auth = auth.cookie(CookiePolicy::default().insecure_without_secure());
     }
+    let mut bearer = JwtAuthLayer::new(config.verifier::<User>());
+    if let Some(dpop) = dpop(settings, origins)? {
+        auth = auth.dpop(&dpop);
+        bearer = bearer.dpop(&dpop)?;
+    }
     let auth = auth.build()?;
     let auth_routes = Router::new().nest_service(auth.path(), auth.clone());
     let thief = Thief::new(auth, settings.policy.clone(), timeline.clone());
 
-    let bearer = JwtAuthLayer::new(config.verifier::<User>());
-    let sensitive = [header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
+    let sensitive =
+        [header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE, HeaderName::from_static("dpop")];
     Ok(Router::new()
         .route("/api/me", get(me))
         .merge(timeline::router(timeline))
@@ -69,7 +74,7 @@ pub(crate) fn router(
         // Only what stands above needs a token.
         .route_layer(bearer)
         .route("/health", get(async || "ok"))
-        .merge(pages::router())
+        .merge(pages::router(settings.dpop))
         // An application merges the routes as they are: nobody watches there.
         .merge(theft::watched(auth_routes, thief))
         .layer(
@@ -79,6 +84,13 @@ pub(crate) fn router(
                 .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(10)))
                 .layer(map_request(note_address)),
         ))
+}
+
+/// Proofs for the URLs that the page is opened under; one memory for all layers.
+fn dpop(settings: &Settings, origins: &[String]) -> Result<Option<Dpop>, Box<dyn Error>> {
+    let Some((first, others)) = origins.split_first().filter(|_| settings.dpop) else { return Ok(None) };
+    let builder = Dpop::builder(first).nonces(NonceKeys::new(settings.derive("nonce key")?)?);
+    Ok(Some(others.iter().fold(builder, DpopBuilder::add_url).build()?))
 }
 
 /// Behind the bearer layer: the verified token is an argument.

@@ -50,9 +50,15 @@ export interface SessionOptions {
   base?: string | URL;
   /** Origins that are sent the access token, compared exactly. The page's own and that of `base` by default. */
   origins?: readonly string[];
+  /**
+   * Binds the tokens to a key of this browser's (DPoP, RFC 9449). Needs `dpop.js`, a page over https, and a service that
+   * is set up for it. `false` by default.
+   */
+  dpop?: boolean;
 }
 
 export class Session {
+  /** Throws a `TypeError` for an option that cannot be meant, or cannot be had (`dpop` without https). */
   constructor(options?: SessionOptions);
   /** A snapshot; never holds a token. */
   readonly state: SessionState;
@@ -62,7 +68,7 @@ export class Session {
   logout(options?: { scope?: 'this' | 'everywhere' | 'others' }): Promise<void>;
   /** A refresh now, or the one in flight. Resolves to the user. */
   refresh(): Promise<User>;
-  /** Like `fetch`, with the access token for the origins allowed; retried once after a 401 with a new token. */
+  /** Like `fetch`, with the access token for the origins allowed; retried once after a 401 with a new token, and with `dpop` once more for a nonce. */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
   /** Tells of every change. Returns how to stop. */
   onChange(listener: (change: SessionChange) => void): () => void;

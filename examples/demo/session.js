@@ -1,4 +1,4 @@
-// The browser side of a session with tower-jwt-auth's AuthService. One file, nothing to install: copy it
+// The browser side of a session with tower-jwt-auth's AuthService. Two files, nothing to install: copy it and dpop.js
 // (and session.d.ts, for types) into your application.
 //
 //   import { Session } from './session.js';
@@ -9,6 +9,9 @@
 //   const user = await session.login({ email, password });
 //   const answer = await session.fetch('/api/orders');  // like fetch, with the access token
 //   await session.logout();                             // or { scope: 'everywhere' | 'others' }
+//
+// With `new Session({ dpop: true })` the tokens are bound to a key of this browser's (RFC 9449), and of no use anywhere
+// else. The service must be set up for it; what else there is to know is in dpop.js.
 //
 // Rules, where two of them disagree the earlier one wins:
 //
@@ -23,8 +26,13 @@
 //     save requests; the server's rule for refreshes is correct without them, so waiting for one has a bound.
 //  6. The token is renewed ahead of its end, earlier by a random bit so that tabs and devices do not come at
 //     once. Times are compared, not waited for: timers stop in sleeping devices and are late in hidden tabs.
+//  7. With `dpop`, a token that the service did not bind is refused. One that it did is sent with proofs by the key it
+//     was asked for with, never by another: a new key needs a new login. Proofs go to the service and where the token
+//     goes; that one of them was refused says nothing of the session.
 //
 // Nothing is sent before the first call of `refresh`, `fetch`, `login` or `logout`, unless another tab signs in.
+
+import { Proofs, canProve } from './dpop.js';
 
 const REFRESH_TIMEOUT = 9_000;    // the server's windows are sized for clients that give up here: do not raise
 const TIMEOUT = 15_000;           // login and logout: someone is waiting, and nothing depends on the length
@@ -57,13 +65,14 @@ export class Session {
   #credentials;
   #ownRequests;
   #name;                             // of the lock and of the channel: sessions of other bases are not concerned
+  #proofs = null;                    // of the key, with `dpop`
   #channel = null;
   #listeners = new Set();
   #closing = new AbortController();  // removes the event listeners
 
   #status = 'unknown';
   #user = null;
-  #token = null;                     // { value, wall, mono, lifetime, early }; see #adopt
+  #token = null;                     // { value, key, wall, mono, lifetime, early }; see #adopt
   #subject = null;                   // whom the last token was for
   #epoch = 0;                        // counts who is signed in: requests of one epoch are not repeated in another
 
@@ -76,7 +85,7 @@ export class Session {
   #retry = null;                     // { at, wait, asked }: when to try again after a failed refresh
   #timer;
 
-  constructor({ base = '/auth', origins } = {}) {
+  constructor({ base = '/auth', origins, dpop = false } = {}) {
     const page = globalThis.document?.baseURI ?? globalThis.location?.href;
     const { origin, pathname } = new URL(base, page);
     const home = globalThis.location?.origin;
@@ -90,6 +99,10 @@ export class Session {
       if (!given || webOrigin(given) !== given) throw new TypeError(`Not an origin: ${given}`);
     }
     this.#origins = new Set(origins ?? [home, origin]);
+    if (dpop) {
+      if (!canProve()) throw new TypeError('DPoP needs a page over https.');
+      this.#proofs = new Proofs(this.#name);
+    }
 
     const options = { signal: this.#closing.signal };
     const check = () => this.#check();
@@ -152,10 +165,10 @@ export class Session {
     if (!Object.hasOwn(LOGOUT_PATHS, scope)) throw new TypeError(`Unknown scope: ${scope}`);
     return this.#exclusive(async (signal) => {
       const path = LOGOUT_PATHS[scope];
-      const bearer = scope !== 'this' && this.#good() ? this.#token.value : undefined;
-      let answer = await this.#send(path, { signal, bearer });
+      const token = scope !== 'this' && this.#good() ? this.#token : undefined;
+      let answer = await this.#send(path, { signal, token });
       // The cookie may still do where the token is not accepted any more.
-      if (answer.status === 401 && bearer) answer = await this.#send(path, { signal });
+      if (answer.status === 401 && token) answer = await this.#send(path, { signal });
       signal.throwIfAborted();
       // The cookie is still good then: a page that claimed to be signed out would be wrong after a reload.
       if (answer.status !== 204 && answer.status !== 200) throw failure(answer);
@@ -186,26 +199,53 @@ export class Session {
       }
       if (this.#token && this.#epoch !== epoch) throw aborted();
     }
-    const sent = this.#token?.value;
-    if (!sent) return fetch(request);
+    if (!this.#token) return fetch(request);
 
-    // The body can be read once, so the copy for the second try is made before the first. `fetch` follows
-    // redirects itself, and by the Fetch standard drops Authorization where one leads to another origin.
-    const spare = request.clone();
-    request.headers.set('authorization', `Bearer ${sent}`);
-    const response = await fetch(request);
-    if (response.status !== 401 || this.#epoch !== epoch || asksForStepUp(response)) return response;
-    try {
-      // Another caller may have renewed the token while this one was on its way.
-      if (this.#token?.value === sent || !this.#good()) await unlessAborted(this.#renew(), request.signal);
-    } catch (error) {
-      if (request.signal.aborted) throw error;
-      return response; // it says as much as a failed refresh could
+    // A body can be read once, so the copy for another try is made before each. `fetch` follows redirects itself, and
+    // by the Fetch standard drops Authorization where one leads to another origin.
+    let renewals = 1;
+    let nonces = this.#proofs ? 1 : 0;
+    for (let next = request; ;) {
+      const token = this.#token;
+      const spare = renewals + nonces > 0 ? next.clone() : null;
+      const response = await this.#fetchWith(token, next, epoch);
+      if (response.status !== 401 || this.#epoch !== epoch) return response;
+      if (this.#proofs && problemOfProof(response, response) === 'use_dpop_nonce') {
+        // No newer token would help. Without the nonce, its header is not shown to this origin.
+        if (!nonces || !response.headers.has('dpop-nonce')) return response;
+        nonces -= 1;
+      } else {
+        if (!renewals || asksForStepUp(response)) return response;
+        renewals -= 1;
+        try {
+          // Another caller may have renewed the token while this one was on its way.
+          if (this.#token === token || !this.#good()) await unlessAborted(this.#renew(), request.signal);
+        } catch (error) {
+          if (request.signal.aborted) throw error;
+          return response; // it says as much as a failed refresh could
+        }
+      }
+      if (this.#epoch !== epoch || !this.#token) return response;
+      response.body?.cancel().catch(ignore);
+      next = spare;
     }
-    if (this.#epoch !== epoch || !this.#token) return response;
-    response.body?.cancel().catch(ignore);
-    spare.headers.set('authorization', `Bearer ${this.#token.value}`);
-    return fetch(spare);
+  }
+
+  async #fetchWith({ value, key }, request, epoch) {
+    if (!this.#proofs) {
+      request.headers.set('authorization', `Bearer ${value}`);
+      return fetch(request);
+    }
+    const { method, url } = request;
+    const proof = await this.#proofs.prove(key, { method, url, token: value });
+    request.signal.throwIfAborted();
+    // It was somebody else's turn while the proof was made.
+    if (this.#epoch !== epoch || !this.#token) throw aborted();
+    request.headers.set('authorization', `DPoP ${value}`);
+    request.headers.set('dpop', proof);
+    const response = await fetch(request);
+    this.#proofs.heard(response.url || url, response.headers);
+    return response;
   }
 
   // ── One at a time ────────────────────────────────────────────────────────────────────────────────────────────
@@ -280,30 +320,55 @@ export class Session {
 
   // ── Requests to the service ──────────────────────────────────────────────────────────────────────────────────
 
-  async #send(path, { signal, json, bearer, timeout = TIMEOUT }) {
-    const headers = {};
-    if (bearer) headers.authorization = `Bearer ${bearer}`;
-    if (json !== undefined) headers['content-type'] = 'application/json';
+  async #send(path, { signal, json, token, timeout = TIMEOUT }) {
     const body = json === undefined ? undefined : JSON.stringify(json);
+    const key = this.#proofs ? token?.key ?? await this.#key() : undefined;
     const limit = AbortSignal.timeout(timeout);
+    const post = () => this.#post(path, { signal: AbortSignal.any([signal, limit]), body, token, key });
     try {
-      signal.throwIfAborted();
-      const response = await fetch(this.#base + path, {
-        method: 'POST',
-        headers,
-        body,
-        credentials: this.#credentials,
-        cache: 'no-store',
-        redirect: 'error', // the service never redirects, and credentials must not follow whoever does
-        signal: AbortSignal.any([signal, limit]),
-      });
-      const text = await response.text();
-      return { status: response.status, text, retryAfter: seconds(response.headers.get('retry-after')) };
+      const answer = await post();
+      // At once, and once: with the nonce or the time that the answer has brought.
+      return answer.proveAgain ? await post() : answer;
     } catch {
       signal.throwIfAborted();
       if (limit.aborted) throw new SessionError('timeout', 'The service took too long to answer.');
       throw new SessionError('unavailable', 'The service cannot be reached.');
     }
+  }
+
+  async #key() {
+    try {
+      return await this.#proofs.key();
+    } catch {
+      throw new SessionError('unavailable', 'The key of the session cannot be read.');
+    }
+  }
+
+  async #post(path, { signal, body, token, key }) {
+    const url = this.#base + path;
+    const method = 'POST';
+    const headers = {};
+    if (token) headers.authorization = `${key ? 'DPoP' : 'Bearer'} ${token.value}`;
+    if (key) headers.dpop = await this.#proofs.prove(key, { method, url, token: token?.value });
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    signal.throwIfAborted();
+    const sent = Date.now();
+    const response = await fetch(url, {
+      method,
+      headers,
+      body,
+      credentials: this.#credentials,
+      cache: 'no-store',
+      redirect: 'error', // the service never redirects, and credentials must not follow whoever does
+      signal,
+    });
+    const nonce = key && this.#proofs.heard(url, response.headers);
+    const wasOff = key && this.#proofs.heardTime(response.headers, sent);
+    const text = await response.text();
+    const answer = { status: response.status, text, key, retryAfter: seconds(response.headers.get('retry-after')) };
+    const problem = key && problemOfProof(answer, response);
+    answer.proveAgain = (problem === 'use_dpop_nonce' && nonce) || (problem === 'invalid_dpop_proof' && wasOff);
+    return answer;
   }
 
   async #refreshOnce(signal) {
@@ -338,9 +403,9 @@ export class Session {
 
   // The life of a token is counted from when it was asked for, by this device's clocks only: that is never later
   // than the server's own count, however far the two clocks are apart.
-  #adopt({ token, lifetime, user }, { wall, mono }) {
+  #adopt({ token, key, lifetime, user }, { wall, mono }) {
     const early = Math.ceil(Math.min(MINUTE, lifetime / 5) + Math.random() * Math.min(MINUTE, lifetime / 10));
-    this.#token = { value: token, wall, mono, lifetime, early };
+    this.#token = { value: token, key, wall, mono, lifetime, early };
     this.#subject = subject(token);
     this.#user = user;
     this.#status = 'signed-in';
@@ -511,13 +576,17 @@ function parse({ text }) {
 
 function read(answer) {
   if (answer.status !== 200) throw failure(answer);
-  const { access_token: token, expires_in: life, user = null } = parse(answer);
+  const { access_token: token, token_type: type, expires_in: life, user = null } = parse(answer);
   // A token that does not fit a header would be quoted by the error that says so.
   const usable = typeof token === 'string' && /^[\x21-\x7e]+$/.test(token);
   if (!usable || typeof life !== 'number' || !(life > 0) || !Number.isFinite(life * 1000)) {
     throw new SessionError('failed', 'The answer of the service is not understood.', answer);
   }
-  return { token, lifetime: life * 1000, user };
+  // Anybody could use such a token.
+  if (answer.key && String(type).toLowerCase() !== 'dpop') {
+    throw new SessionError('failed', 'The service did not bind the token to the key.', answer);
+  }
+  return { token, key: answer.key, lifetime: life * 1000, user };
 }
 
 // A 401 of something in between, a proxy that wants a login of its own, says nothing of the session.
@@ -532,6 +601,13 @@ function failure(answer) {
 // RFC 9470: the user must prove more than a refresh can.
 function asksForStepUp(response) {
   return Boolean(response.headers.get('www-authenticate')?.includes('insufficient_user_authentication'));
+}
+
+// RFC 9449: why a proof was not accepted, in the words of a resource or of the service's own routes.
+function problemOfProof(answer, { headers }) {
+  if (answer.status === 400) return parse(answer).error;
+  if (answer.status !== 401) return undefined;
+  return /\berror="?(use_dpop_nonce|invalid_dpop_proof)\b/.exec(headers.get('www-authenticate') ?? '')?.[1];
 }
 
 // Whom a token is for, if it can be told: only ever compared with that of the token before, never trusted.

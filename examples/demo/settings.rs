@@ -10,6 +10,7 @@
 //! | `SECRET` | random | 32 bytes or more, from which all keys are derived: the same for all processes of one site |
 //! | `STORE` | in memory | `redis://..` or `postgres://..`, with `--features redis,postgres` |
 //! | `INSECURE_COOKIES` | | `1` for browsers that refuse Secure cookies on loopback http |
+//! | `DPOP` | | `1` binds sessions and tokens to a key of the browser's |
 
 use std::env;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub(crate) struct Settings {
     /// A URL, which may hold a password.
     pub(crate) store: Option<String>,
     pub(crate) insecure_cookies: bool,
+    pub(crate) dpop: bool,
     secret: Vec<u8>,
 }
 
@@ -43,7 +45,8 @@ impl Settings {
                 .with_idle_lifetime(seconds("IDLE_TTL_SECS", 7 * 24 * 3600)?)
                 .with_absolute_lifetime(seconds("ABSOLUTE_TTL_SECS", 30 * 24 * 3600)?),
             store: env::var("STORE").ok(),
-            insecure_cookies: env::var("INSECURE_COOKIES").is_ok_and(|value| value == "1"),
+            insecure_cookies: is_on("INSECURE_COOKIES"),
+            dpop: is_on("DPOP"),
             secret: secret()?,
         })
     }
@@ -66,6 +69,10 @@ fn secret() -> Result<Vec<u8>, String> {
             Ok(bytes)
         }
     }
+}
+
+fn is_on(name: &str) -> bool {
+    env::var(name).is_ok_and(|value| value == "1")
 }
 
 fn seconds(name: &str, default: u64) -> Result<Duration, String> {

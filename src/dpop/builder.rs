@@ -59,7 +59,7 @@ impl DpopBuilder {
         self
     }
 
-    /// The algorithms that proofs may be signed with, the preferred one first: by default ES256, ES384, `EdDSA`, RS256 and
+    /// The algorithms that proofs may be signed with, the preferred one first: by default ES256, ES384, EdDSA, RS256 and
     /// PS256. All must be asymmetric.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = algorithms.into_iter().collect();
@@ -189,5 +189,54 @@ impl fmt::Debug for DpopBuilder {
             .field("urls", &self.urls)
             .field("algorithms", &self.algorithms)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod tests {
+    use super::*;
+
+    fn builder() -> DpopBuilder {
+        Dpop::builder("https://api.example")
+    }
+
+    #[test]
+    fn what_cannot_work_is_not_built() {
+        use ConfigErrorKind::{Key, Lifetime, Limit, Origin};
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        let milli = Duration::from_millis(1);
+        for (row, builder, expected) in [
+            ("the defaults", builder(), None),
+            ("http", Dpop::builder("http://api.example"), Some(Origin)),
+            ("http on this machine", Dpop::builder("http://localhost:3000"), None),
+            ("a second URL that is none", builder().add_url("www.example"), Some(Origin)),
+            ("a URL with a query", builder().add_url("https://www.example/?a"), Some(Origin)),
+            ("no algorithm", builder().algorithms([]), Some(Key)),
+            ("a symmetric one", builder().algorithms([Algorithm::Es256, Algorithm::Hs256]), Some(Key)),
+            ("one", builder().algorithms([Algorithm::Ps512]), None),
+            ("no age", builder().max_age(Duration::ZERO), Some(Lifetime)),
+            ("the greatest age", builder().max_age(5 * 60 * second), None),
+            ("beyond it", builder().max_age(5 * 60 * second + milli), Some(Lifetime)),
+            ("no leeway", builder().leeway(Duration::ZERO), None),
+            ("the greatest leeway", builder().leeway(60 * second), None),
+            ("beyond it", builder().leeway(60 * second + milli), Some(Lifetime)),
+            ("a short period", builder().nonce_period(59 * second), Some(Lifetime)),
+            ("the shortest", builder().nonce_period(60 * second), None),
+            ("the longest", builder().nonce_period(hour), None),
+            ("beyond it", builder().nonce_period(hour + milli), Some(Lifetime)),
+            ("no memory", builder().capacity(0), Some(Limit)),
+        ] {
+            assert_eq!(builder.build().err().map(|error| error.kind()), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn row_66_the_algorithms_are_named_in_order() {
+        assert_eq!(builder().build().unwrap().algs(), "ES256 ES384 EdDSA RS256 PS256");
+        let twice = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::EdDsa];
+        let dpop = builder().algorithms(twice).required().build().unwrap();
+        assert_eq!((dpop.algs(), dpop.is_required()), ("EdDSA ES256", true));
+        assert!(!builder().build().unwrap().is_required());
     }
 }

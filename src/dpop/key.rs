@@ -63,7 +63,7 @@ impl ProofKey {
         Self::generate_with(Algorithm::Es256)
     }
 
-    /// A new key for ES256, ES384 or `EdDSA`.
+    /// A new key for ES256, ES384 or EdDSA.
     ///
     /// # Errors
     ///
@@ -255,3 +255,101 @@ impl fmt::Display for ProveError {
 }
 
 impl Error for ProveError {}
+
+#[cfg(test)]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::secret::from_base64url;
+    use crate::test_util::ManualClock;
+
+    const NOW: Timestamp = ManualClock::START;
+
+    fn parts(proof: &str) -> [Value; 2] {
+        let mut segments = proof.split('.').map(|segment| from_base64url(segment).unwrap());
+        [(); 2].map(|()| serde_json::from_slice(&segments.next().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_proof_says_what_it_is_for() {
+        let key = ProofKey::generate().unwrap();
+        let url = "https://api.example/a%20b?token=secret#here";
+        let nonce = "a \"nonce\"\\\n";
+        let proof = key.prove("P\"OST", url, Some("token"), Some(nonce), NOW).unwrap();
+        let [header, claims] = parts(&proof);
+        assert_eq!((&header["typ"], &header["alg"]), (&"dpop+jwt".into(), &"ES256".into()));
+        let members: Vec<_> = header["jwk"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, ["crv", "kty", "x", "y"], "nothing but the public key");
+        assert_eq!(claims["htm"], "P\"OST");
+        assert_eq!(claims["htu"], "https://api.example/a%20b");
+        assert_eq!(claims["iat"], NOW.as_unix_seconds());
+        assert_eq!(claims["ath"], base64url(&sha256(b"token")));
+        assert_eq!(claims["nonce"], nonce);
+        assert_eq!(claims["jti"].as_str().unwrap().len(), 22);
+
+        let other = key.prove("GET", "https://api.example", None, None, NOW).unwrap();
+        let [_, bare] = parts(&other);
+        assert_ne!(bare["jti"], claims["jti"]);
+        assert_eq!((bare.get("ath"), bare.get("nonce")), (None, None));
+    }
+
+    #[test]
+    fn a_kept_key_is_the_same_key() {
+        for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa] {
+            let key = ProofKey::generate_with(algorithm).unwrap();
+            let read = ProofKey::from_bytes(&key.expose_bytes()).unwrap();
+            assert_eq!((read.algorithm(), read.thumbprint()), (algorithm, key.thumbprint()));
+            assert_eq!(read.expose_bytes(), key.expose_bytes());
+            assert_ne!(ProofKey::generate_with(algorithm).unwrap().thumbprint(), key.thumbprint());
+        }
+        for algorithm in Algorithm::ALL {
+            let made = matches!(algorithm, Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa);
+            assert_eq!(ProofKey::generate_with(algorithm).is_ok(), made, "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_key() {
+        let good = ProofKey::generate().unwrap().expose_bytes();
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = good.to_vec();
+            bytes[at] = byte;
+            bytes
+        };
+        for (row, bytes) in [
+            ("none", Vec::new()),
+            ("a version alone", vec![1]),
+            ("another version", changed(0, 2)),
+            ("no kind", changed(1, 0)),
+            ("a kind of another length", changed(1, 2)),
+            ("an unknown kind", changed(1, 4)),
+            ("cut", good[..good.len() - 1].to_vec()),
+            ("longer", [&good[..], &[0]].concat()),
+            ("zero", [&[1, 1][..], &[0; 32]].concat()),
+            ("above the order of the group", [&[1, 1][..], &[0xff; 32]].concat()),
+        ] {
+            assert_eq!(ProofKey::from_bytes(&bytes).unwrap_err().kind(), ConfigErrorKind::Key, "{row}");
+        }
+    }
+
+    #[test]
+    fn urls_that_no_proof_is_made_for() {
+        let key = ProofKey::generate().unwrap();
+        for url in ["", "/a", "ftp://api.example", "https://ada:secret@api.example/", "https://api.example/é"]
+        {
+            let error = key.prove("GET", url, None, None, NOW).unwrap_err();
+            assert_eq!(error.kind(), ProveErrorKind::Url, "{url}");
+            assert!(!format!("{error} {error:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn debug_shows_the_public_half_alone() {
+        let key = ProofKey::from_bytes(&[&[1, 3][..], &[0xab; 32]].concat()).unwrap();
+        let text = format!("{key:?}");
+        assert!(text.contains(&key.thumbprint().to_string()) && !text.contains("171"), "{text}");
+        assert!(!text.contains(&base64url(&[0xab; 32])), "{text}");
+    }
+}

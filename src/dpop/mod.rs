@@ -182,3 +182,168 @@ impl fmt::Debug for Dpop {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::test_util::ManualClock;
+
+    const URL: &str = "https://api.example/orders";
+    const TOKEN: &str = "an-access-token";
+
+    fn builder(clock: &ManualClock) -> DpopBuilder {
+        Dpop::builder("https://api.example").clock(clock.clone())
+    }
+
+    fn headers(proofs: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for proof in proofs {
+            headers.append("dpop", HeaderValue::from_bytes(proof).unwrap());
+        }
+        headers
+    }
+
+    fn check(dpop: &Dpop, proofs: &[&[u8]]) -> Result<Proof, ProofErrorKind> {
+        dpop.check(&headers(proofs), &Method::POST, "/orders", Some(TOKEN.as_bytes()))
+            .map_err(|error| error.kind())
+    }
+
+    fn prove(key: &ProofKey, nonce: Option<&str>, now: Timestamp) -> String {
+        key.prove("POST", URL, Some(TOKEN), nonce, now).unwrap()
+    }
+
+    #[test]
+    fn row_66_there_is_exactly_one_header() {
+        let clock = ManualClock::new();
+        let dpop = builder(&clock).build().unwrap();
+        let key = ProofKey::generate().unwrap();
+        let good = prove(&key, None, clock.now());
+        let good = good.as_bytes();
+        for (row, proofs, expected) in [
+            ("one", &[good][..], Ok(key.thumbprint())),
+            ("none", &[], Err(ProofErrorKind::Missing)),
+            ("twice the same", &[good, good], Err(ProofErrorKind::Repeated)),
+            ("another before", &[b"a", good], Err(ProofErrorKind::Repeated)),
+            ("an empty one behind", &[good, b""], Err(ProofErrorKind::Repeated)),
+            ("an empty one", &[b""], Err(ProofErrorKind::Malformed)),
+            ("not ASCII", &[b"\xc3\xa9.a.a"], Err(ProofErrorKind::Malformed)),
+        ] {
+            assert_eq!(check(&dpop, proofs).map(|proof| proof.thumbprint), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_request_decides_which_proof_is_good() {
+        let clock = ManualClock::new();
+        let dpop = builder(&clock).add_url("https://www.example/api").build().unwrap();
+        let key = ProofKey::generate().unwrap();
+        let good = prove(&key, None, clock.now());
+        let behind =
+            key.prove("POST", "https://www.example/api/orders", Some(TOKEN), None, clock.now()).unwrap();
+        let (post, token) = (Method::POST, Some(TOKEN.as_bytes()));
+        for (row, proof, method, path, token, expected) in [
+            ("good", &good, &post, "/orders", token, None),
+            ("the other URL", &behind, &post, "/orders", token, None),
+            ("no token", &good, &post, "/orders", None, None),
+            ("another method", &good, &Method::GET, "/orders", token, Some(ProofErrorKind::Method)),
+            ("another path", &good, &post, "/orders/1", token, Some(ProofErrorKind::Target)),
+            ("another token", &good, &post, "/orders", Some(&b"a"[..]), Some(ProofErrorKind::TokenHash)),
+        ] {
+            // What the request says of its host is not asked.
+            let mut headers = headers(&[proof.as_bytes()]);
+            headers.insert("host", HeaderValue::from_static("evil.example"));
+            headers.insert("x-forwarded-host", HeaderValue::from_static("evil.example"));
+            let decided = dpop.check(&headers, method, path, token);
+            assert_eq!(decided.err().map(|error| error.kind()), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn row_67_nonces_where_they_are_asked_for() {
+        let clock = ManualClock::new();
+        let dpop = builder(&clock).nonces(NonceKeys::new([1; 32]).unwrap()).build().unwrap();
+        let key = ProofKey::generate().unwrap();
+        let nonce = dpop.next_nonce().unwrap();
+        let nonce = nonce.to_str().unwrap();
+        let decide = |nonce: Option<&str>| {
+            let proof = prove(&key, nonce, clock.now());
+            check(&dpop, &[proof.as_bytes()]).map(|proof| proof.nonce_is_previous)
+        };
+        assert_eq!(decide(None), Err(ProofErrorKind::NonceMissing));
+        assert_eq!(decide(Some("")), Err(ProofErrorKind::NonceUnknown));
+        assert_eq!(decide(Some(&nonce.repeat(9))), Err(ProofErrorKind::NonceUnknown));
+        assert_eq!(decide(Some(nonce)), Ok(false));
+        clock.advance(Duration::from_secs(300));
+        assert_eq!(decide(Some(nonce)), Ok(true));
+        clock.advance(Duration::from_secs(300));
+        assert_eq!(decide(Some(nonce)), Err(ProofErrorKind::NonceUnknown));
+
+        // It comes last: a proof that is bad in another way, too, is told of that.
+        let old = prove(&key, None, clock.now().saturating_sub(Duration::from_secs(70)));
+        assert_eq!(check(&dpop, &[old.as_bytes()]).unwrap_err(), ProofErrorKind::TooOld);
+
+        let without = builder(&clock).build().unwrap();
+        assert_eq!(without.next_nonce(), None);
+        let proof = prove(&key, Some("of another server"), clock.now());
+        assert!(check(&without, &[proof.as_bytes()]).is_ok());
+    }
+
+    #[test]
+    fn a_proof_passes_once() {
+        let clock = ManualClock::new();
+        let dpop = builder(&clock).build().unwrap();
+        let key = ProofKey::generate().unwrap();
+        let text = prove(&key, None, clock.now());
+        let proof = check(&dpop, &[text.as_bytes()]).unwrap();
+        assert!(dpop.remember(&proof).is_ok());
+        let again = dpop.clone();
+        for second in 0..70 {
+            let proof = check(&again, &[text.as_bytes()]).unwrap();
+            assert_eq!(again.remember(&proof).unwrap_err().kind(), ProofErrorKind::Replayed, "{second}");
+            clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!(check(&dpop, &[text.as_bytes()]).unwrap_err(), ProofErrorKind::TooOld);
+        clock.advance(Duration::from_secs(600));
+        assert!(dpop.remember(&check(&dpop, &[prove(&key, None, clock.now()).as_bytes()]).unwrap()).is_ok());
+        clock.step_back(Duration::from_secs(640));
+        let proof = check(&dpop, &[text.as_bytes()]).unwrap();
+        assert_eq!(
+            dpop.remember(&proof).unwrap_err().kind(),
+            ProofErrorKind::Replayed,
+            "the clock went back"
+        );
+    }
+
+    #[test]
+    fn a_full_memory_is_no_fault_of_the_proof() {
+        let clock = ManualClock::new();
+        let dpop = builder(&clock).capacity(1).build().unwrap();
+        let key = ProofKey::generate().unwrap();
+        let proofs = [(); 2].map(|()| check(&dpop, &[prove(&key, None, clock.now()).as_bytes()]).unwrap());
+        assert!(dpop.remember(&proofs[0]).is_ok());
+        assert_eq!(dpop.remember(&proofs[1]).unwrap_err().kind(), ProofErrorKind::MemoryFull);
+        assert_eq!(dpop.remember(&proofs[0]).unwrap_err().kind(), ProofErrorKind::Replayed);
+    }
+
+    #[test]
+    fn another_memory_keeps_a_proof_for_as_long_as_a_slow_node_takes_it() {
+        let clock = ManualClock::new();
+        let dpop = builder(&clock).build().unwrap();
+        let text = prove(&ProofKey::generate().unwrap(), None, clock.now());
+        let proof = check(&dpop, &[text.as_bytes()]).unwrap();
+        assert_eq!(dpop.keep_for(&proof), Duration::from_secs(80));
+        clock.advance(Duration::from_secs(69));
+        assert_eq!(dpop.keep_for(&proof), Duration::from_secs(11));
+        clock.advance(Duration::from_secs(1000));
+        assert_eq!(dpop.keep_for(&proof), Duration::from_millis(10_001));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let keys = NonceKeys::new([0xab; 32]).unwrap();
+        let text = format!("{:?}", builder(&ManualClock::new()).nonces(keys).build().unwrap());
+        assert!(!text.contains("171") && text.contains("https://api.example"), "{text}");
+    }
+}

@@ -42,9 +42,7 @@ impl Proofs {
         let check = |path: &str| self.dpop.check(&parts.headers, &parts.method, path, token);
         match check(path) {
             // A router that the service is nested in has cut off the mount point.
-            Err(error) if error.kind() == ProofErrorKind::Target => {
-                check(&format!("{}{path}", core.path)).map_err(|_| error)
-            }
+            Err(error) if error.kind() == ProofErrorKind::Target => check(&format!("{}{path}", core.path)),
             checked => checked,
         }
     }
