@@ -184,6 +184,22 @@ async fn a_wrong_password_uses_no_proof_up() {
     assert_eq!(bound.world.accounts.calls.load(Ordering::SeqCst), calls);
 }
 
+/// Nor with a refresh token of a session that has ended, whose tag is good for ever.
+#[tokio::test]
+async fn a_dead_session_uses_no_proof_up() {
+    let bound = Bound::with(|dpop| dpop.capacity(3), |auth| auth);
+    let (dead, alive) = (bound.login().await.refresh(), bound.login().await.refresh());
+    bound.world.send(post("/auth/logout").cookie(&dead)).await.expect(204);
+    let thief = ProofKey::generate().unwrap();
+    for token in [&dead, &alive] {
+        for _ in 0..5 {
+            bound.refresh(token, &thief).await.refused(401, "invalid_grant");
+        }
+    }
+    bound.refresh(&alive, &bound.key).await.expect(200);
+    bound.refresh(&alive, &bound.key).await.refused(503, "unavailable");
+}
+
 #[tokio::test]
 async fn nonces_at_login_and_refresh() {
     let period = MINUTE * 5;
@@ -257,9 +273,13 @@ async fn a_service_that_knows_no_proofs_refreshes_no_bound_session() {
         .add_origin(OWN)
         .build()
         .unwrap();
-    let error = other.sessions().refresh(&token).await.unwrap_err();
-    assert_eq!(error.kind(), tower_jwt_auth::SessionErrorKind::Refused);
-    assert_eq!(bound.generation().await, Some(0));
+    // Not even when a rotation is due, or a reuse would be found.
+    for _ in 0..3 {
+        let error = other.sessions().refresh(&token).await.unwrap_err();
+        assert_eq!(error.kind(), tower_jwt_auth::SessionErrorKind::Refused);
+        assert_eq!(bound.generation().await, Some(0));
+        bound.world.clock.advance(MINUTE);
+    }
     bound.refresh(&token, &bound.key).await.expect(200);
 }
 
@@ -295,6 +315,11 @@ async fn tokens_in_bodies() {
     bound.send(form(), "x").await.refused(400, "invalid_dpop_proof");
     let answer = bound.send(form(), &bound.proof("POST", "/auth/refresh", None)).await.expect(200);
     is_bound_to(&answer, &bound.key);
+    // Without the key nobody learns what the session may do.
+    let body = format!("grant_type=refresh_token&scope=admin&refresh_token={token}");
+    let form = bare(Method::POST, "/auth/refresh").body("application/x-www-form-urlencoded", body);
+    bound.world.send(form.clone()).await.refused(400, "invalid_grant");
+    bound.send(form, &bound.proof("POST", "/auth/refresh", None)).await.refused(400, "invalid_scope");
 }
 
 /// A router that the service is nested in cuts the mount point off.

@@ -88,7 +88,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("revocation", &["clock", "metrics", "timer", "token", "store", "context", "reject", "gate", "near"]),
     ("replay", &["metrics", "store", "context", "reject", "gate"]),
-    ("client", &["clock", "secret", "error", "url", "timer", "transport", "cookie", "csrf"]),
+    ("client", &["clock", "secret", "error", "url", "timer", "transport", "cookie", "csrf", "token", "dpop"]),
     ("remote_jwks", &["clock", "secret", "error", "url", "metrics", "timer", "transport", "token"]),
     // Floor 4: glue without decisions.
     ("axum", &["token", "session", "context", "reject", "service"]),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::client::origin::{Origin, Origins};
+use crate::client::proof::Place;
 use crate::client::session::Session;
 use crate::client::state::Shared;
 use crate::client::tokens::DynStorage;
@@ -13,6 +14,7 @@ use crate::client::wire::{Carrier, Endpoint};
 use crate::clock::{Clock, SystemClock};
 use crate::cookie::CookiePolicy;
 use crate::error::{ConfigError, ConfigErrorKind};
+use crate::token::Crypto;
 use crate::transport::Transport;
 
 /// Settings of a [`Session`].
@@ -25,6 +27,7 @@ pub struct SessionBuilder {
     carrier: Carrier,
     user_agent: Option<String>,
     origins: Vec<(String, bool)>,
+    with_dpop: bool,
 }
 
 impl SessionBuilder {
@@ -37,6 +40,7 @@ impl SessionBuilder {
             carrier: Carrier::Body,
             user_agent: None,
             origins: Vec::new(),
+            with_dpop: false,
         }
     }
 
@@ -61,6 +65,18 @@ impl SessionBuilder {
         self
     }
 
+    /// Binds the tokens of each login to a key of its own (DPoP, RFC 9449), for a service that asks for proofs of
+    /// possession: a stolen token is then of no use without the key.
+    ///
+    /// The key is made at the login, and kept in the [`TokenStorage`](crate::client::TokenStorage) as a part of the
+    /// [`Tokens`](crate::client::Tokens). Tokens that are there without one go on as bearer tokens until the next login, and
+    /// those with one need their proofs also in a session that was built without this. A service that answers such a login
+    /// with a bearer token is [`Unexpected`](crate::client::ClientErrorKind::Unexpected).
+    pub fn with_dpop(mut self) -> Self {
+        self.with_dpop = true;
+        self
+    }
+
     /// What the session list of the user calls this client.
     pub fn with_user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
@@ -78,7 +94,7 @@ impl SessionBuilder {
     /// # Errors
     ///
     /// A base that is no URL, or not https and not on this machine; an origin of another form; a user agent that cannot
-    /// stand in a header.
+    /// stand in a header; [`with_dpop`](Self::with_dpop) without a cryptographic backend.
     pub fn build(self) -> Result<Session, ConfigError> {
         let mut endpoint = Endpoint::new(&self.base)?;
         endpoint.carrier = self.carrier;
@@ -90,6 +106,9 @@ impl SessionBuilder {
             }
             None => None,
         };
+        if self.with_dpop {
+            Crypto::compiled_in()?;
+        }
         let added = self.origins.iter().map(|(origin, insecure)| Origin::parse(origin, *insecure));
         let mut origins = added.collect::<Result<Vec<_>, _>>()?;
         let own = Origin::parse(endpoint.origin(), true)?;
@@ -97,7 +116,10 @@ impl SessionBuilder {
             // Without a word of the user it must be safe.
             origins.push(Origin::parse(endpoint.origin(), false)?);
         }
-        let shared = Shared::new(endpoint, (own, Origins(origins)), self.transport, self.storage, self.clock);
+        let origins = Origins::new(origins);
+        let own = origins.get(&own).cloned().unwrap_or_else(|| Arc::new(Place::new(own)));
+        let (transport, storage, clock) = (self.transport, self.storage, self.clock);
+        let shared = Shared::new(endpoint, (own, origins), self.with_dpop, transport, storage, clock);
         Ok(Session { shared: Arc::new(shared) })
     }
 }

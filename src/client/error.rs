@@ -35,6 +35,8 @@ pub enum ClientErrorKind {
     Unexpected,
     /// The token storage failed, or holds something else.
     Storage,
+    /// A key or a proof of possession (DPoP) could not be made. No token is sent without its proof.
+    Proof,
     /// There is no tokio runtime in which a refresh could run.
     Runtime,
 }

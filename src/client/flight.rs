@@ -2,7 +2,8 @@
 //!
 //! 1. The storage is read: what another process got is taken over instead.
 //! 2. An attempt that is not answered in nine seconds, whose connection fails, or that is answered by an outage (5xx) without
-//!    `Retry-After`, is given up and made again at once.
+//!    `Retry-After`, is given up and made again at once. One whose proof lacks a nonce is sent once more with it, within the
+//!    same nine seconds, and counts as one.
 //! 3. Answered: saved, then used. Refused for good: forgotten. Anything else: those who wait are told, the session is
 //!    kept, and the same task tries again after a back-off, for 30 seconds in all. An attempt that was lost may have been
 //!    carried out, and the server repeats its answer for so long: then nothing keeps the task from asking again every four
@@ -25,7 +26,7 @@ use crate::client::event::Event;
 use crate::client::schedule::{GIVE_UP, PERSIST, SOON, STANDSTILL, back_off};
 use crate::client::state::{Flight, Held, Login, Outcome, Shared, State, at_server, run};
 use crate::client::tokens::Tokens;
-use crate::client::wire::{self, Meaning};
+use crate::client::wire::{self, Asked, Meaning};
 use crate::clock::Timestamp;
 use crate::secret::random;
 use crate::timer;
@@ -193,12 +194,15 @@ impl Shared {
             Ok(request) => request,
             Err(error) => return Attempt::Failed(error),
         };
-        let (answer, sent) = match self.exchange(request, GIVE_UP).await {
-            Ok(answered) => answered,
-            Err(error) => return Attempt::Lost(error),
-        };
+        let (answer, sent) =
+            match self.exchange_with_proof(request, held.tokens.proof_key(), None, GIVE_UP).await {
+                Ok(answered) => answered,
+                // It was not sent.
+                Err(error) if error.kind() == ClientErrorKind::Proof => return Attempt::Failed(error),
+                Err(error) => return Attempt::Lost(error),
+            };
         match wire::meaning(&answer) {
-            Meaning::Granted => match self.endpoint.tokens(&answer, Some(&held.tokens), sent) {
+            Meaning::Granted => match self.endpoint.tokens(&answer, Asked::Refresh(&held.tokens), sent) {
                 Ok(tokens) => Attempt::Granted(tokens),
                 // It says that it was carried out.
                 Err(error) => Attempt::Lost(error),

@@ -9,11 +9,12 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::client::future::SessionFuture;
+use crate::client::future::{Again, SessionFuture};
 use crate::client::origin::Origin;
+use crate::client::proof::Route;
 use crate::client::replay::{NoReplay, Replay, ReplayEmpty, ReplayWith};
 use crate::client::session::Session;
-use crate::client::state::{Held, Look};
+use crate::client::state::Look;
 use crate::error::ConfigError;
 
 /// Sends the access token of a [`Session`] with requests; see the [module's rules](crate::client).
@@ -26,7 +27,8 @@ pub struct SessionLayer<P = ReplayEmpty> {
 }
 
 impl SessionLayer {
-    /// A layer for this session. After a 401 it sends requests without a body again, once.
+    /// A layer for this session. After a 401 it sends requests without a body again, once; with DPoP once more if it is a
+    /// nonce that was missing.
     pub fn new(session: Session) -> Self {
         Self { session, relative: None, replay: ReplayEmpty }
     }
@@ -91,25 +93,33 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let shared = Arc::clone(&self.session.shared);
-        if request.headers().contains_key(AUTHORIZATION)
-            || !shared.may_see(request.uri(), self.relative.as_deref())
-        {
-            return SessionFuture::plain(self.inner.call(request));
-        }
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let shared = &self.session.shared;
+        let place = if request.headers().contains_key(AUTHORIZATION) {
+            None
+        } else {
+            shared.place(request.uri(), self.relative.as_deref())
+        };
+        let Some(place) = place else { return SessionFuture::plain(self.inner.call(request)) };
+        let route = Route { shared: Arc::clone(shared), place: Arc::clone(place) };
         match shared.look() {
             Look::SignedOut => SessionFuture::plain(self.inner.call(request)),
             Look::Good(held) => {
-                if let Some(copy) = replay(&self.replay, &request) {
-                    SessionFuture::sent(shared, self.take_ready(), request, held, copy)
-                } else {
-                    SessionFuture::sent_once(shared, self.inner.call(with_token(request, &held)), held)
+                let copy = replay(&self.replay, &request);
+                match (route.authorize(&mut request, &held), copy) {
+                    (Ok(with), Some(copy)) => {
+                        let mut inner = self.take_ready();
+                        let future = inner.call(request);
+                        let again = Again { inner, request: copy, replay: self.replay.clone() };
+                        SessionFuture::sent(route, future, with, Some(again))
+                    }
+                    (Ok(with), None) => SessionFuture::sent(route, self.inner.call(request), with, None),
+                    (Err(error), _) => SessionFuture::without_token(self.inner.call(request), error),
                 }
             }
             Look::Wait(_, epoch) => {
                 let replay = self.replay.clone();
-                SessionFuture::waiting(shared, self.take_ready(), request, (replay, epoch))
+                SessionFuture::waiting(route, self.take_ready(), request, (replay, epoch))
             }
         }
     }
@@ -132,9 +142,4 @@ pub(super) fn replay<P: Replay<B>, B>(replay: &P, request: &Request<B>) -> Optio
     copy.headers_mut().clone_from(request.headers());
     copy.extensions_mut().clone_from(request.extensions());
     Some(copy)
-}
-
-pub(super) fn with_token<B>(mut request: Request<B>, held: &Held) -> Request<B> {
-    request.headers_mut().insert(AUTHORIZATION, held.authorization.clone());
-    request
 }

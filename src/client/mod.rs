@@ -13,6 +13,13 @@
 //! 4. a 401 (`UNAUTHENTICATED` in gRPC): once more, if the body can be sent again, with the tokens of a refresh, or those
 //!    that another request got meanwhile. Never with those of another login, and not where a step-up is asked for (RFC 9470).
 //!
+//! Tokens that are bound to a key ([`SessionBuilder::with_dpop`], RFC 9449) go out as `DPoP`, with a proof in the header
+//! `DPoP` that is made for this one request: a retry has another. If it cannot be made the request goes out without the
+//! token, and the answer has the [`ClientError`] in its extensions. The nonce that an origin gave last is in the proofs for
+//! it; one that is asked for (`use_dpop_nonce`) is a reason to send a request once more at once, besides the retry of rule
+//! 4, and none to refresh. Login and refresh have a proof as well, and the token must be of the type `DPoP`. Without a key
+//! all is as if there were no DPoP.
+//!
 //! Redirects are followed outside the layer, if at all, so that each hop comes through these rules.
 //!
 //! A refresh is one for all who need it, in a task of its own. An attempt is given up after nine seconds and made again at
@@ -61,7 +68,7 @@
 //!
 //! gRPC: `GreeterClient::new(ServiceBuilder::new().layer(layer).service(channel))` with
 //! `SessionLayer::new(session).with_relative_origin("https://grpc.example")?`. A call is not sent again, as its body is a
-//! stream; the next one refreshes first.
+//! stream; the next one refreshes first, or has the nonce that was asked for.
 
 mod builder;
 mod error;
@@ -70,6 +77,7 @@ mod flight;
 mod future;
 mod layer;
 mod origin;
+mod proof;
 mod replay;
 #[cfg(feature = "reqwest")]
 mod reqwest;

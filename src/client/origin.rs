@@ -1,7 +1,11 @@
 //! [`Origins`]: who may see the access token.
 
+use std::fmt;
+use std::sync::Arc;
+
 use http::Uri;
 
+use crate::client::proof::Place;
 use crate::csrf::canonical_origin;
 use crate::error::ConfigError;
 use crate::url::{self, Scheme};
@@ -46,6 +50,18 @@ impl Origin {
     }
 }
 
+/// `scheme://host[:port]`, without a default port.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port == default_port(self.scheme) { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
 fn default_port(scheme: Scheme) -> u16 {
     match scheme {
         Scheme::Http => 80,
@@ -59,16 +75,24 @@ pub(super) fn is_relative(uri: &Uri) -> bool {
 }
 
 /// Those that are sent the access token. Compared exactly: neither a subdomain nor another port is the same.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Origins(pub(super) Vec<Origin>);
+#[derive(Debug)]
+pub(super) struct Origins(Vec<Arc<Place>>);
 
 impl Origins {
-    /// Whether a request goes to one of them. A URI that names no host goes to `relative`, if that is known.
-    pub(super) fn allow(&self, uri: &Uri, relative: Option<&Origin>) -> bool {
+    pub(super) fn new(origins: Vec<Origin>) -> Self {
+        Self(origins.into_iter().map(|origin| Arc::new(Place::new(origin))).collect())
+    }
+
+    /// Which of them a request goes to. A URI that names no host goes to `relative`, if that is known.
+    pub(super) fn find(&self, uri: &Uri, relative: Option<&Origin>) -> Option<&Arc<Place>> {
         if is_relative(uri) {
-            return relative.is_some_and(|relative| self.0.contains(relative));
+            return self.get(relative?);
         }
-        self.0.iter().any(|origin| origin.is_of(uri))
+        self.0.iter().find(|place| place.origin.is_of(uri))
+    }
+
+    pub(super) fn get(&self, origin: &Origin) -> Option<&Arc<Place>> {
+        self.0.iter().find(|place| place.origin == *origin)
     }
 }
 
@@ -78,7 +102,7 @@ mod tests {
 
     #[test]
     fn origins_are_compared_exactly() {
-        let origins = Origins(vec![
+        let origins = Origins::new(vec![
             Origin::parse("https://Api.example", false).unwrap(),
             Origin::parse("http://localhost:3000", false).unwrap(),
             Origin::parse("http://[::1]:8080", false).unwrap(),
@@ -108,7 +132,7 @@ mod tests {
             ("*", false),
             ("api.example:443", false),
         ] {
-            assert_eq!(origins.allow(&uri.parse().unwrap(), None), expected, "{uri}");
+            assert_eq!(origins.find(&uri.parse().unwrap(), None).is_some(), expected, "{uri}");
         }
     }
 
@@ -116,12 +140,12 @@ mod tests {
     fn a_relative_uri_goes_where_the_layer_says() {
         let own = Origin::parse("https://api.example", false).unwrap();
         let other = Origin::parse("https://other.example", false).unwrap();
-        let origins = Origins(vec![own.clone()]);
+        let origins = Origins::new(vec![own.clone()]);
         let uri = "/package.Service/Method".parse().unwrap();
-        assert!(origins.allow(&uri, Some(&own)));
-        assert!(!origins.allow(&uri, Some(&other)));
-        assert!(!origins.allow(&"//evil.example/x".parse().unwrap(), Some(&own)));
-        assert!(!origins.allow(&"https://other.example/".parse().unwrap(), Some(&own)));
+        assert!(origins.find(&uri, Some(&own)).is_some());
+        assert!(origins.find(&uri, Some(&other)).is_none());
+        assert!(origins.find(&"//evil.example/x".parse().unwrap(), Some(&own)).is_none());
+        assert!(origins.find(&"https://other.example/".parse().unwrap(), Some(&own)).is_none());
     }
 
     #[test]

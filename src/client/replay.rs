@@ -2,7 +2,8 @@
 
 use http_body::Body;
 
-/// Makes a second request body of the first, for the one retry after a 401.
+/// Makes a second request body of the first, for the one retry after a 401. With DPoP there may be another one, for the
+/// nonce that the server wants: then a third is made of the second.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say whether a body `{B}` may be sent again",
     note = "the default sends empty bodies again and needs `B: http_body::Body + Default`; give the layer a closure with \

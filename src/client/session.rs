@@ -20,7 +20,7 @@ use crate::client::flight::Force;
 use crate::client::schedule::GIVE_UP;
 use crate::client::state::{AfterRefusal, Held, Login, Shared, run};
 use crate::client::tokens::TokenStorage;
-use crate::client::wire::{self, Carrier};
+use crate::client::wire::{self, Asked, Carrier};
 use crate::error::ConfigError;
 use crate::transport::Transport;
 
@@ -137,11 +137,26 @@ impl Session {
     /// The header `Authorization` for a request that no layer makes, such as the opening of a WebSocket. Refreshes first
     /// if it must. The value is marked sensitive; whoever gets it can act for the user until it expires.
     ///
+    /// With DPoP it is of use only beside a proof for the request: see [`authorize`](Self::authorize).
+    ///
     /// # Errors
     ///
     /// As [`refresh`](Self::refresh).
     pub async fn authorization(&self) -> Result<HeaderValue, ClientError> {
         Ok(self.shared.access().await?.authorization.clone())
+    }
+
+    /// Puts the headers into a request that no layer makes, such as the opening of a WebSocket: `Authorization`, and with
+    /// DPoP the header `DPoP` with a proof for this method and URL, which must be absolute. Refreshes first if it must.
+    /// Where the request goes is the caller's choice, whatever the origins of the session are. A nonce that is asked for in
+    /// the answer is not seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh), and [`Proof`](ClientErrorKind::Proof). The request is then as it was.
+    pub async fn authorize<B>(&self, request: &mut http::Request<B>) -> Result<(), ClientError> {
+        let held = self.shared.access().await?;
+        self.shared.authorize_alone(request, &held)
     }
 
     /// Whether there is a session, as far as is known here. Asks the storage the first time, never the server.
@@ -222,7 +237,9 @@ async fn login(shared: &Arc<Shared>, credentials: serde_json::Value) -> Result<(
     let ends_old = old.is_some() && matches!(shared.endpoint.carrier, Carrier::Cookie(_));
     let _leaving = ends_old.then(|| Leaving::new(shared));
     let request = shared.endpoint.login(credentials, old.as_ref().map(|held| &held.tokens))?;
-    let (answer, sent) = shared.exchange(request, LOGIN_PATIENCE).await?;
+    // A fresh one: nobody can tell by it that two sessions are one client's.
+    let key = shared.new_key()?;
+    let (answer, sent) = shared.exchange_with_proof(request, key.as_deref(), None, LOGIN_PATIENCE).await?;
     match answer.status() {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED => {
@@ -231,7 +248,7 @@ async fn login(shared: &Arc<Shared>, credentials: serde_json::Value) -> Result<(
         }
         _ => return Err(wire::failure(&answer)),
     }
-    let tokens = shared.endpoint.tokens(&answer, None, sent)?;
+    let tokens = shared.endpoint.tokens(&answer, Asked::Login(key), sent)?;
     {
         let _writing = shared.writer.lock().await;
         shared.put(Some(tokens), Login::Another).await;
@@ -295,9 +312,14 @@ async fn logout_many(
     path: &str,
     held: Arc<Held>,
 ) -> Result<(Response<Bytes>, Arc<Held>), ClientError> {
-    let request = |held: &Held| shared.endpoint.logout_many(path, held.authorization.clone());
-    let (answer, _) = shared.exchange(request(&held), GIVE_UP).await?;
-    if answer.status() != StatusCode::UNAUTHORIZED {
+    let ask = async |held: &Held| {
+        let request = shared.endpoint.logout_many(path, held.authorization.clone());
+        let token = Some(held.tokens.expose_access_token());
+        shared.exchange_with_proof(request, held.tokens.proof_key(), token, GIVE_UP).await
+    };
+    let (answer, _) = ask(&held).await?;
+    // It is not the token that lacks a nonce.
+    if answer.status() != StatusCode::UNAUTHORIZED || wire::wants_nonce(&answer) {
         return Ok((answer, held));
     }
     let newer = match shared.refused(&held) {
@@ -305,7 +327,7 @@ async fn logout_many(
         AfterRefusal::Again(newer) => newer,
         AfterRefusal::Stands => return Ok((answer, held)),
     };
-    let (answer, _) = shared.exchange(request(&newer), GIVE_UP).await?;
+    let (answer, _) = ask(&newer).await?;
     Ok((answer, newer))
 }
 

@@ -15,6 +15,7 @@ use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::{self, Event};
 use crate::client::flight::Force;
 use crate::client::origin::{Origin, Origins, is_relative};
+use crate::client::proof::Place;
 use crate::client::tokens::{DynStorage, Tokens};
 use crate::client::wire::{self, Endpoint};
 use crate::client::{BoxError, schedule};
@@ -26,8 +27,11 @@ use crate::transport::Transport;
 /// Everything behind a [`Session`](crate::client::Session) and its layers.
 pub(super) struct Shared {
     pub(super) endpoint: Endpoint,
-    pub(super) origin: Origin,
+    /// The session service's own, one of `origins`.
+    pub(super) own: Arc<Place>,
     pub(super) origins: Origins,
+    /// Whether a login makes a key.
+    pub(super) with_dpop: bool,
     pub(super) transport: Transport,
     pub(super) storage: Box<dyn DynStorage>,
     pub(super) clock: Box<dyn Clock>,
@@ -114,7 +118,7 @@ pub(super) enum AfterRefusal {
 impl Held {
     /// `now` is by the server's clock.
     pub(super) fn new(tokens: Tokens, epoch: Epoch, is_answer: bool, now: Timestamp) -> Option<Self> {
-        let authorization = wire::bearer(tokens.expose_access_token())?;
+        let authorization = wire::authorization(tokens.expose_access_token(), tokens.is_bound())?;
         let lifetime = tokens.lifetime();
         let good_for = tokens.expires_at().saturating_duration_since(now).min(lifetime);
         // Without randomness all come at the same, the latest, moment.
@@ -154,15 +158,17 @@ impl Held {
 impl Shared {
     pub(super) fn new(
         endpoint: Endpoint,
-        (origin, origins): (Origin, Origins),
+        (own, origins): (Arc<Place>, Origins),
+        with_dpop: bool,
         transport: Transport,
         storage: Box<dyn DynStorage>,
         clock: Box<dyn Clock>,
     ) -> Self {
         Self {
             endpoint,
-            origin,
+            own,
             origins,
+            with_dpop,
             transport,
             storage,
             clock,
@@ -189,10 +195,14 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    /// Whether a request is sent the access token.
-    pub(super) fn may_see(&self, uri: &Uri, relative: Option<&Origin>) -> bool {
-        let is_own_site = self.origin.is_of(uri) || (is_relative(uri) && relative == Some(&self.origin));
-        self.origins.allow(uri, relative) && !(is_own_site && self.endpoint.is_own(uri))
+    /// Where a request goes, if it is sent the access token.
+    pub(super) fn place(&self, uri: &Uri, relative: Option<&Origin>) -> Option<&Arc<Place>> {
+        let own = &self.own.origin;
+        let is_own_site = own.is_of(uri) || (is_relative(uri) && relative == Some(own));
+        if is_own_site && self.endpoint.is_own(uri) {
+            return None;
+        }
+        self.origins.find(uri, relative)
     }
 
     /// What a request finds. Starts a refresh that is due, without waiting for it.

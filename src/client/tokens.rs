@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::{BoxError, schedule};
 use crate::clock::Timestamp;
+use crate::dpop::ProofKey;
 use crate::secret::{ExposeSecret as _, SecretString, base64url, from_base64url, random};
 
 /// The tokens of one session, as a [`TokenStorage`] keeps them.
@@ -23,6 +25,7 @@ pub struct Tokens {
     lifetime: Duration,
     user: Option<Arc<str>>,
     login: Option<LoginId>,
+    key: Option<Arc<ProofKey>>,
 }
 
 /// Which login the tokens come from: a refresh keeps it. Tells whose tokens another process has put into a storage.
@@ -47,6 +50,8 @@ struct Stored {
     user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     login: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dpop_key: Option<String>,
 }
 
 impl Tokens {
@@ -65,12 +70,23 @@ impl Tokens {
             lifetime: lifetime.min(schedule::LONGEST),
             user: None,
             login: LoginId::random(),
+            key: None,
         }
     }
 
-    /// Of the same login.
+    /// Tokens that are bound to this key (DPoP): they are sent with proofs by it, and never without.
+    #[must_use]
+    pub fn with_proof_key(self, key: ProofKey) -> Self {
+        self.with_key(Some(Arc::new(key)))
+    }
+
+    pub(super) fn with_key(self, key: Option<Arc<ProofKey>>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Of the same login, and so bound to the same key.
     pub(super) fn following(self, held: &Self) -> Self {
-        Self { login: held.login, ..self }
+        Self { login: held.login, key: held.key.clone(), ..self }
     }
 
     pub(super) fn with_user(self, user: Option<Arc<str>>) -> Self {
@@ -102,6 +118,15 @@ impl Tokens {
         self.user.as_deref()
     }
 
+    /// The key that the tokens are bound to; `None` for bearer tokens.
+    pub fn proof_key(&self) -> Option<&ProofKey> {
+        self.key.as_deref()
+    }
+
+    pub(super) fn is_bound(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// All of it as JSON, the secrets in plain: for a storage that nobody else can read.
     pub fn expose_json(&self) -> String {
         let stored = Stored {
@@ -111,6 +136,7 @@ impl Tokens {
             lifetime_ms: u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX),
             user: self.user.as_deref().map(ToOwned::to_owned),
             login: self.login.map(|LoginId(id)| base64url(&id)),
+            dpop_key: self.key.as_ref().map(|key| base64url(&key.expose_bytes())),
         };
         // Strings and numbers always serialize.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -120,7 +146,8 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// [`Storage`](ClientErrorKind::Storage) for any other text. The error does not quote it.
+    /// [`Storage`](ClientErrorKind::Storage) for any other text, and for a key that this build cannot use. The error does
+    /// not quote it.
     pub fn from_json(text: &str) -> Result<Self, ClientError> {
         // The parser's own error may quote a token.
         let stored: Stored = serde_json::from_str(text)
@@ -129,7 +156,13 @@ impl Tokens {
         let lifetime = Duration::from_millis(stored.lifetime_ms);
         let tokens = Self::new(stored.access_token, stored.refresh_token, expires_at, lifetime);
         let login = stored.login.and_then(|id| from_base64url(&id)?.try_into().ok()).map(LoginId);
-        Ok(Self { login, ..tokens }.with_user(stored.user.map(Into::into)))
+        let tokens = Self { login, ..tokens }.with_user(stored.user.map(Into::into));
+        // Without its key a token is of no use: what cannot be read must not make bearer tokens of them.
+        let key = stored.dpop_key.as_deref().map(read_key).transpose()?;
+        Ok(match key {
+            Some(key) => tokens.with_proof_key(key),
+            None => tokens,
+        })
     }
 
     /// Whether both come from one login, as far as can be told.
@@ -141,7 +174,14 @@ impl Tokens {
     pub(super) fn same(&self, other: &Self) -> bool {
         self.access.expose_secret() == other.access.expose_secret()
             && self.refresh.expose_secret() == other.refresh.expose_secret()
+            && self.proof_key().map(ProofKey::thumbprint) == other.proof_key().map(ProofKey::thumbprint)
     }
+}
+
+fn read_key(text: &str) -> Result<ProofKey, ClientError> {
+    let error = || ClientError::new(ClientErrorKind::Storage, "the stored key for proofs cannot be used");
+    let bytes = from_base64url(text).map(Zeroizing::new).ok_or_else(error)?;
+    ProofKey::from_bytes(&bytes).map_err(|source| error().with_source(source.into()))
 }
 
 impl fmt::Debug for Tokens {
@@ -258,6 +298,54 @@ mod tests {
         assert_eq!(read.expires_at(), tokens.expires_at());
         assert_eq!(read.lifetime(), tokens.lifetime());
         assert_eq!(read.user_json(), tokens.user_json());
+    }
+
+    #[test]
+    fn a_key_is_written_and_read() {
+        let key = ProofKey::generate().unwrap();
+        let tokens = tokens().with_proof_key(key.clone());
+        let text = tokens.expose_json();
+        let read = Tokens::from_json(&text).unwrap();
+        assert!(tokens.same(&read) && tokens.is_of_login(&read));
+        assert_eq!(read.proof_key().unwrap().thumbprint(), key.thumbprint());
+        assert_eq!(*read.proof_key().unwrap().expose_bytes(), *key.expose_bytes());
+        // Of a refresh.
+        let next = self::tokens().following(&tokens);
+        assert_eq!(next.proof_key().unwrap().thumbprint(), key.thumbprint());
+        // Another key makes other tokens.
+        assert!(!tokens.same(&self::tokens().with_proof_key(ProofKey::generate().unwrap())));
+        assert!(!tokens.same(&self::tokens()));
+    }
+
+    #[test]
+    fn without_a_key_nothing_is_written_of_it() {
+        let text = tokens().expose_json();
+        assert!(!text.contains("dpop"));
+        assert!(Tokens::from_json(&text).unwrap().proof_key().is_none());
+        // As it was written before there were keys.
+        let old = r#"{"access_token":"a","refresh_token":"r","expires_at_ms":1,"lifetime_ms":2}"#;
+        assert!(Tokens::from_json(old).unwrap().proof_key().is_none());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_makes_no_bearer_tokens() {
+        let tokens = tokens().with_proof_key(ProofKey::generate().unwrap());
+        let mut json: serde_json::Value = serde_json::from_str(&tokens.expose_json()).unwrap();
+        for bad in ["", "AQ", "not base64url", "AQEA"] {
+            json["dpop_key"] = bad.into();
+            let error = Tokens::from_json(&json.to_string()).unwrap_err();
+            assert_eq!(error.kind(), ClientErrorKind::Storage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_debug_output_shows_a_key() {
+        let key = ProofKey::from_bytes(&[&[1, 1][..], &[0x5a; 32]].concat()).unwrap();
+        let tokens = tokens().with_proof_key(key);
+        let shown = format!("{tokens:?} {tokens:#?} {:?}", MemoryStorage(Mutex::new(Some(tokens.clone()))));
+        for secret in ["WlpaWlpa", "5a5a", "5A5A", "90, 90", "0x5a", "ZZZZ"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
     }
 
     #[test]

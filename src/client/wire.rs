@@ -5,16 +5,20 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cookie::Cookie;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::proof::is_nonce_challenge;
 use crate::client::schedule;
 use crate::client::tokens::Tokens;
 use crate::clock::Timestamp;
+use crate::dpop::ProofKey;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::url;
 
@@ -29,6 +33,14 @@ pub(super) enum Carrier {
     Body,
     /// In the cookie of this name.
     Cookie(String),
+}
+
+/// What an answer with tokens is one to.
+pub(super) enum Asked<'a> {
+    /// A login, with a proof by this key if there is one.
+    Login(Option<Arc<ProofKey>>),
+    /// A refresh of these, with a proof if they are bound.
+    Refresh(&'a Tokens),
 }
 
 /// The session service's address, and how it is spoken to.
@@ -148,12 +160,12 @@ impl Endpoint {
         request
     }
 
-    /// The tokens of an answer to a login, or to a refresh of `held`. `sent` is when the request left, by the server's
+    /// The tokens of an answer, bound to the key that a proof was sent of. `sent` is when the request left, by the server's
     /// clock: the access token's life is counted from there, so that it never seems longer than it is.
     pub(super) fn tokens(
         &self,
         answer: &Response<Bytes>,
-        held: Option<&Tokens>,
+        asked: Asked<'_>,
         sent: Timestamp,
     ) -> Result<Tokens, ClientError> {
         #[derive(Deserialize)]
@@ -169,10 +181,21 @@ impl Endpoint {
         // The parser's own error may quote a token.
         let granted: Granted = serde_json::from_slice(answer.body())
             .map_err(|_| unexpected("the answer does not hold the tokens of RFC 6749, section 5.1"))?;
-        if !granted.token_type.eq_ignore_ascii_case("Bearer") || granted.expires_in == 0 {
-            return Err(unexpected("the access token is no bearer token with a life"));
+        let is_bound = match &asked {
+            Asked::Login(key) => key.is_some(),
+            Asked::Refresh(held) => held.is_bound(),
+        };
+        if !granted.token_type.eq_ignore_ascii_case(scheme(is_bound)) {
+            return Err(unexpected(if is_bound {
+                "the access token is not bound to the key whose proof was sent: the service needs DPoP"
+            } else {
+                "the access token is no bearer token"
+            }));
         }
-        if bearer(&granted.access_token).is_none() {
+        if granted.expires_in == 0 {
+            return Err(unexpected("the access token has no life"));
+        }
+        if authorization(&granted.access_token, is_bound).is_none() {
             return Err(unexpected("the access token cannot stand in a header"));
         }
         let refresh = match &self.carrier {
@@ -183,24 +206,33 @@ impl Endpoint {
                 )
             })?,
             Carrier::Cookie(name) => set_cookie(name, answer.headers())
-                .or_else(|| Some(held?.expose_refresh_token().to_owned()))
+                .or_else(|| match &asked {
+                    Asked::Login(_) => None,
+                    Asked::Refresh(held) => Some(held.expose_refresh_token().to_owned()),
+                })
                 .ok_or_else(|| unexpected("the answer sets no refresh cookie of the name that is expected"))?,
         };
         let lifetime = Duration::from_secs(granted.expires_in).min(schedule::LONGEST);
         let user = granted.user.map(|user| Arc::from(user.get()));
         let expires_at = sent.saturating_add(lifetime);
         let tokens = Tokens::new(granted.access_token, refresh, expires_at, lifetime).with_user(user);
-        Ok(match held {
-            Some(held) => tokens.following(held),
-            None => tokens,
+        Ok(match asked {
+            Asked::Login(key) => tokens.with_key(key),
+            Asked::Refresh(held) => tokens.following(held),
         })
     }
 }
 
+/// Of an access token, also as its `token_type`.
+fn scheme(is_bound: bool) -> &'static str {
+    if is_bound { "DPoP" } else { "Bearer" }
+}
+
 /// The header of an access token, if it can stand in one.
-pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
+pub(super) fn authorization(token: &str, is_bound: bool) -> Option<HeaderValue> {
     let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    let mut value = is_token.then(|| HeaderValue::try_from(format!("Bearer {token}")).ok()).flatten()?;
+    let header = || HeaderValue::try_from(format!("{} {token}", scheme(is_bound))).ok();
+    let mut value = is_token.then(header).flatten()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -223,21 +255,34 @@ pub(super) enum Meaning {
 }
 
 pub(super) fn meaning(answer: &Response<Bytes>) -> Meaning {
+    match answer.status() {
+        StatusCode::OK => Meaning::Granted,
+        // 400 is the answer of RFC 6749, section 5.2. A 401 of something in between says nothing of the session.
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED if has_error(answer, "invalid_grant") => {
+            Meaning::Ended
+        }
+        _ => Meaning::Failed(failure(answer)),
+    }
+}
+
+fn has_error(answer: &Response<Bytes>, code: &str) -> bool {
     #[derive(Deserialize)]
     struct Refusal {
         error: String,
     }
-    let status = answer.status();
-    match status {
-        StatusCode::OK => Meaning::Granted,
-        // 400 is the answer of RFC 6749, section 5.2. A 401 of something in between says nothing of the session.
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED
-            if serde_json::from_slice::<Refusal>(answer.body())
-                .is_ok_and(|refusal| refusal.error == "invalid_grant") =>
-        {
-            Meaning::Ended
+    serde_json::from_slice::<Refusal>(answer.body()).is_ok_and(|refusal| refusal.error == code)
+}
+
+/// Whether a proof was refused for the want of a nonce: 400 where tokens are asked for (RFC 9449, section 8), 401 with a
+/// challenge where one is used (section 9).
+pub(super) fn wants_nonce(answer: &Response<Bytes>) -> bool {
+    match answer.status() {
+        StatusCode::BAD_REQUEST => has_error(answer, "use_dpop_nonce"),
+        StatusCode::UNAUTHORIZED => {
+            let mut challenges = answer.headers().get_all(WWW_AUTHENTICATE).iter();
+            challenges.any(|challenge| challenge.to_str().is_ok_and(is_nonce_challenge))
         }
-        _ => Meaning::Failed(failure(answer)),
+        _ => false,
     }
 }
 
@@ -327,6 +372,8 @@ mod tests {
             (401, invalid_grant, "ended"),
             (400, invalid_grant, "ended"),
             (401, r#"{"error":"other"}"#, "unexpected"),
+            (400, r#"{"error":"invalid_dpop_proof"}"#, "unexpected"),
+            (400, r#"{"error":"use_dpop_nonce"}"#, "unexpected"),
             (401, "", "unexpected"),
             (401, "<html>log in to the proxy</html>", "unexpected"),
             (403, invalid_grant, "unexpected"),
@@ -354,7 +401,9 @@ mod tests {
     fn answers_that_hold_no_tokens() {
         let endpoint = Endpoint::new("https://app.example/auth").unwrap();
         let good = r#"{"access_token":"a","token_type":"bearer","expires_in":900,"refresh_token":"r"}"#;
-        let read = |body: &str| endpoint.tokens(&answer(200, body), None, Timestamp::from_unix_millis(5));
+        let read = |body: &str| {
+            endpoint.tokens(&answer(200, body), Asked::Login(None), Timestamp::from_unix_millis(5))
+        };
         let tokens = read(good).unwrap();
         assert_eq!((tokens.expose_access_token(), tokens.expose_refresh_token()), ("a", "r"));
         assert_eq!(tokens.expires_at(), Timestamp::from_unix_millis(900_005));
@@ -377,10 +426,67 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_of_the_kind_that_was_asked_for() {
+        let endpoint = Endpoint::new("https://app.example/auth").unwrap();
+        let key = Arc::new(ProofKey::generate().unwrap());
+        let bound = held().with_key(Some(Arc::clone(&key)));
+        let bearer = held();
+        for (token_type, is_bound) in
+            [("Bearer", false), ("bearer", false), ("DPoP", true), ("dpop", true), ("DPOP", true)]
+        {
+            let body = format!(
+                r#"{{"access_token":"a","token_type":"{token_type}","expires_in":900,"refresh_token":"r"}}"#
+            );
+            for (asked, sent) in [
+                (Asked::Login(None), false),
+                (Asked::Login(Some(Arc::clone(&key))), true),
+                (Asked::Refresh(&bearer), false),
+                (Asked::Refresh(&bound), true),
+            ] {
+                let tokens = endpoint.tokens(&answer(200, &body), asked, Timestamp::from_unix_millis(5));
+                if sent == is_bound {
+                    let thumbprint = tokens.unwrap().proof_key().map(ProofKey::thumbprint);
+                    assert_eq!(thumbprint, sent.then(|| key.thumbprint()), "{token_type}");
+                } else {
+                    assert_eq!(tokens.unwrap_err().kind(), ClientErrorKind::Unexpected, "{token_type}");
+                }
+            }
+        }
+        for token_type in ["", "N_A", "Bearer ", "DPoP,Bearer"] {
+            let body = format!(
+                r#"{{"access_token":"a","token_type":"{token_type}","expires_in":900,"refresh_token":"r"}}"#
+            );
+            let read = |asked| endpoint.tokens(&answer(200, &body), asked, Timestamp::from_unix_millis(5));
+            assert!(read(Asked::Refresh(&bearer)).is_err() && read(Asked::Refresh(&bound)).is_err());
+        }
+    }
+
+    #[test]
+    fn answers_that_want_a_nonce() {
+        let nonce = r#"{"error":"use_dpop_nonce"}"#;
+        let challenge = r#"DPoP error="use_dpop_nonce""#;
+        for (status, body, challenge, expected) in [
+            (400, nonce, "", true),
+            (401, "", challenge, true),
+            (400, "", challenge, false),
+            (401, nonce, "Bearer", false),
+            (400, r#"{"error":"invalid_dpop_proof"}"#, "", false),
+            (400, "use_dpop_nonce", "", false),
+            (200, nonce, challenge, false),
+            (503, nonce, challenge, false),
+        ] {
+            let mut answer = answer(status, body);
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            assert_eq!(wants_nonce(&answer), expected, "{status} {body} {challenge}");
+        }
+    }
+
+    #[test]
     fn a_cookie_is_kept_until_another_is_set() {
         let mut endpoint = Endpoint::new("https://app.example/auth").unwrap();
         endpoint.carrier = Carrier::Cookie("__Secure-refresh_token".into());
         let body = r#"{"access_token":"a","token_type":"bearer","expires_in":900}"#;
+        let held = held();
         for (set, expected) in [
             (None, "kept"),
             (Some("__Secure-refresh_token=new; HttpOnly; Path=/auth"), "new"),
@@ -392,10 +498,12 @@ mod tests {
             if let Some(set) = set {
                 answer.headers_mut().insert(SET_COOKIE, HeaderValue::from_static(set));
             }
-            let tokens = endpoint.tokens(&answer, Some(&held()), Timestamp::from_unix_millis(0)).unwrap();
+            let asked = Asked::Refresh(&held);
+            let tokens = endpoint.tokens(&answer, asked, Timestamp::from_unix_millis(0)).unwrap();
             assert_eq!(tokens.expose_refresh_token(), expected, "{set:?}");
         }
-        assert!(endpoint.tokens(&answer(200, body), None, Timestamp::from_unix_millis(0)).is_err());
+        let login = Asked::Login(None);
+        assert!(endpoint.tokens(&answer(200, body), login, Timestamp::from_unix_millis(0)).is_err());
     }
 
     #[test]
@@ -406,7 +514,8 @@ mod tests {
         let request = endpoint.refresh(&held()).unwrap();
         assert_eq!(request.headers()[COOKIE], "c=kept");
         assert!(request.headers()[COOKIE].is_sensitive() && request.body().is_empty());
-        assert!(bearer("t").unwrap().is_sensitive());
+        assert!(authorization("t", false).unwrap().is_sensitive());
+        assert!(authorization("t", true).unwrap().is_sensitive());
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl DpopBuilder {
     /// about 4 MB once it is used.
     ///
     /// When so many proofs were seen that could be used again, a request with a new one is refused with 503 until the
-    /// oldest have ended. None is ever accepted twice.
+    /// oldest have ended. None is ever accepted twice. Only who has a session and its key can use it up.
     pub fn capacity(mut self, proofs: usize) -> Self {
         self.capacity = proofs;
         self

@@ -34,7 +34,7 @@
 //! | a copied access token, alone or as `Bearer` | 401: no proof, or `bound` |
 //! | with a proof of another key | 401: `other_key` |
 //! | with a copied proof | 401: it was used, or is for another URL, method or token, or is too old |
-//! | a copied refresh token or cookie | 401 or 400; nothing happens to the session |
+//! | a copied refresh token or cookie | 401 or 400; it can end its session by a logout, and do nothing else |
 //! | proofs made ahead, by whoever has the key for a moment | 401 where nonces are asked for |
 //! | so many proofs that no room is left | 503; none is forgotten, so none is accepted twice |
 //!

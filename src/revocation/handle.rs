@@ -54,8 +54,8 @@ impl Revocations {
     ///
     /// As [`revoke_token`](Self::revoke_token).
     pub async fn revoke_subject(&self, issuer: &str, subject: &str) -> Result<(), StoreError> {
-        // This very millisecond, too.
-        let not_before = self.clock.now().saturating_add(Duration::from_millis(1));
+        // This very millisecond, too, which a time of issue with a fraction is rounded up from.
+        let not_before = self.clock.now().saturating_add(Duration::from_millis(2));
         self.revoke_subject_before(issuer, subject, not_before).await
     }
 

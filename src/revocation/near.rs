@@ -83,8 +83,11 @@ impl Sight {
 /// What was seen under a name.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// Before which time tokens must have been issued to be refused. It only grows, so that it is never wrong.
+    /// Before which time tokens must have been issued to be refused.
     not_before: Option<Timestamp>,
+    /// When that was told, by the store's own process or by a message. Who sent a message is not known: it is believed for as long
+    /// as an answer.
+    told_at: Option<Moment>,
     /// How many revocations were told when the store was asked.
     told: u64,
     /// When the store was asked that answered.
@@ -170,19 +173,24 @@ impl Near {
 
     /// `came` is when the request did: what was asked for then need not be younger because the answer took long.
     fn decide(&self, key: &RevocationKey, seen: &Seen, issued_at: Timestamp, came: Moment) -> Option<Sight> {
-        if seen.refuses(issued_at) {
+        let refuses = seen.refuses(issued_at);
+        let since = |at: Moment| Duration::from_micros(came.saturating_sub(at));
+        if refuses
+            && seen.asked_at.max(seen.told_at).is_some_and(|at| since(at) < self.settings.max_staleness)
+        {
             return Some(Sight::Revoked);
         }
-        let age = seen
-            .asked_at
-            .filter(|_| !self.is_outdated(key, seen))
-            .map(|asked_at| Duration::from_micros(came.saturating_sub(asked_at)));
-        if age.is_some_and(|age| age < self.settings.max_staleness) {
+        let age = seen.asked_at.filter(|_| !self.is_outdated(key, seen)).map(since);
+        if !refuses && age.is_some_and(|age| age < self.settings.max_staleness) {
             return Some(Sight::Good);
         }
         let is_patient = self.now().saturating_sub(seen.failed_at?) < micros(PATIENCE);
         let is_trusted = age.is_some_and(|age| age < self.settings.trust);
-        is_patient.then_some(if is_trusted { Sight::Good } else { Sight::Unavailable })
+        is_patient.then_some(match (refuses, is_trusted) {
+            (true, _) => Sight::Revoked,
+            (false, true) => Sight::Good,
+            (false, false) => Sight::Unavailable,
+        })
     }
 
     /// Whether more was told of it since the store was asked.
@@ -239,10 +247,12 @@ impl Near {
             found = self.settings.store.not_before(key).await;
         }
         match found {
-            Ok(not_before) => Seen { not_before, told, asked_at: Some(asked_at), failed_at: None },
+            Ok(not_before) => {
+                Seen { not_before, told_at: None, told, asked_at: Some(asked_at), failed_at: None }
+            }
             Err(error) => {
                 report(&error);
-                Seen { not_before: None, told, asked_at: None, failed_at: Some(self.now()) }
+                Seen { not_before: None, told_at: None, told, asked_at: None, failed_at: Some(self.now()) }
             }
         }
     }
@@ -250,10 +260,14 @@ impl Near {
     /// Puts an answer into the memory. What holds now.
     fn keep(&self, key: &RevocationKey, new: Seen) -> Seen {
         let kept = self.seen.entry(key, Some(Duration::ZERO), |_, seen| {
-            seen.not_before = seen.not_before.max(new.not_before);
-            seen.failed_at = new.failed_at;
-            if new.asked_at.is_some() {
-                (seen.asked_at, seen.told) = (new.asked_at, new.told);
+            if new.asked_at.is_none() {
+                seen.failed_at = new.failed_at;
+            } else if self.is_outdated(key, &new) {
+                // What was told meanwhile may be later than the answer.
+                seen.not_before = seen.not_before.max(new.not_before);
+                (seen.asked_at, seen.told, seen.failed_at) = (new.asked_at, new.told, None);
+            } else {
+                *seen = new;
             }
             EntryAction::Retain(*seen)
         });
@@ -269,10 +283,8 @@ impl Near {
     }
 
     fn change(&self, key: &RevocationKey, change: impl FnOnce(&mut Seen)) {
-        // Whoever asks later is told by the store; whoever asks now may have an answer of before.
-        if self.questions.is_asked(key) {
-            self.endings.note(key.as_bytes());
-        }
+        // Whoever asks later is told by the store; whoever asks now, or has just asked, may have an answer of before.
+        self.endings.note(key.as_bytes());
         self.seen.entry(key, Some(Duration::ZERO), |_, seen| {
             change(seen);
             EntryAction::Retain(())
@@ -302,9 +314,12 @@ impl Listen for Near {
     fn changed(&self, change: &SessionChange) {
         match change {
             SessionChange::TokensRevoked { key, not_before } => {
-                self.change(key, |seen| seen.not_before = seen.not_before.max(Some(*not_before)));
+                let now = Some(self.now());
+                self.change(key, |seen| {
+                    (seen.not_before, seen.told_at) = (seen.not_before.max(Some(*not_before)), now);
+                });
             }
-            SessionChange::TokensUncertain { key } => self.change(key, |seen| seen.asked_at = None),
+            SessionChange::TokensUncertain { key } => self.change(key, |_| {}),
             SessionChange::Ended { .. }
             | SessionChange::AllEnded { .. }
             | SessionChange::Replaced { .. }

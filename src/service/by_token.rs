@@ -107,6 +107,11 @@ async fn rotate(
         events::refused("refresh", why.as_str());
         SessionError::refused()
     })?;
+    let proof = proof::shown(&core, parts, "refresh")?;
+    let present = token.clone();
+    let holder = core.holder(token, proof.as_ref().map(|proof| proof.thumbprint)).await?;
+    proof::used(&core, proof.as_ref(), "refresh").await?;
+    let token = present;
     // The scope of a session never changes; one that is asked for is checked before anything does.
     let mut granted = None;
     if let Some(asked) = scope {
@@ -124,10 +129,7 @@ async fn rotate(
         }
     }
     let client = device(&core, parts);
-    let proof = proof::shown(&core, parts, "refresh")?;
-    proof::used(&core, proof.as_ref(), "refresh").await?;
-    let key = proof.as_ref().map(|proof| proof.thumbprint);
-    let grant = Arc::clone(&core).refresh(token, key, client).await?;
+    let grant = Arc::clone(&core).refresh(holder, client).await?;
     let told = match (scope, granted) {
         (None, _) => None,
         (Some(_), Some(differs)) => differs,

@@ -68,6 +68,12 @@ pub(super) struct Grant {
     pub(super) is_bound: bool,
 }
 
+/// A refresh token, from whoever has the key that its session is bound to.
+pub(super) struct Holder {
+    token: RefreshToken,
+    key: Option<Thumbprint>,
+}
+
 impl Core {
     /// Opens a session, then ends those that were presented with the login: made first, so that a failure leaves the
     /// user with the old one.
@@ -78,7 +84,7 @@ impl Core {
         presented: Vec<RefreshToken>,
     ) -> Result<Grant, SessionError> {
         check_identity(&identity).inspect_err(|error| events::fault("identity", &error.to_string()))?;
-        let token = RefreshToken::first(&identity.subject).map_err(no_randomness)?;
+        let token = RefreshToken::first(&identity.subject, identity.key.is_some()).map_err(no_randomness)?;
         let attempt = Attempt::random().map_err(no_randomness)?;
         let now = self.issuer.now();
         let access = Access::of(&identity, identity.authenticated_at.unwrap_or(now));
@@ -134,15 +140,12 @@ impl Core {
 
     /// Presents a refresh token.
     ///
-    /// `key` is the one that was shown with it. Where the session is bound to another one, nothing happens to the session.
     /// `client` is the device that it came from, and only told to the application.
     pub(super) async fn refresh(
         self: Arc<Self>,
-        token: RefreshToken,
-        key: Option<Thumbprint>,
+        Holder { token, key }: Holder,
         client: Option<ClientInfo>,
     ) -> Result<Grant, SessionError> {
-        self.check_key(&token, key).await?;
         let attempt = Attempt::random().map_err(no_randomness)?;
         let presented = token.present(attempt);
         // Whatever can fail outside comes first: between rotation and answer nothing does.
@@ -176,19 +179,30 @@ impl Core {
         .await
     }
 
-    /// Whether the key is that of the session, before anything happens to it. A session that is not there is for the rule to
-    /// judge.
-    async fn check_key(&self, token: &RefreshToken, key: Option<Thumbprint>) -> Result<(), SessionError> {
-        if self.proofs.is_none() && key.is_none() {
-            return Ok(());
+    /// Lets those present a refresh token who have shown the key of its session, before anything happens to that.
+    ///
+    /// # Errors
+    ///
+    /// It is bound to another key, or none was shown; or one was shown, and there is no such session.
+    pub(super) async fn holder(
+        &self,
+        token: RefreshToken,
+        key: Option<Thumbprint>,
+    ) -> Result<Holder, SessionError> {
+        let refused = |reason| {
+            events::refused("refresh", reason);
+            Err(SessionError::refused())
+        };
+        let Some(shown) = key else {
+            return if token.is_bound { refused("other_key") } else { Ok(Holder { token, key }) };
+        };
+        let record = self.live(&token.subject, &token.session_id).await?;
+        // What would be refused anyway must not use up the proof.
+        match record.filter(|record| record.facts.secret_digest == token.secret_digest()) {
+            None => refused("session_ended"),
+            Some(record) if record.facts.key.is_some_and(|key| key != shown) => refused("other_key"),
+            Some(_) => Ok(Holder { token, key }),
         }
-        let found = twice(|| self.store.get(&token.subject, &token.session_id)).await?;
-        let bound = found.and_then(|record| record.facts.key);
-        if bound.is_some() && bound != key {
-            events::refused("refresh", "other_key");
-            return Err(SessionError::refused());
-        }
-        Ok(())
     }
 
     /// Asks the application about the claims, if the rule would grant a token now. `None` where it would not: then
@@ -283,12 +297,9 @@ impl Core {
         if self.issuer.now() >= facts.absolute_expires_at {
             return Err(SessionError::refused());
         }
-        // Where this node knows of proofs, that was asked before the rotation.
+        // It was asked before the rotation, and never changes.
         if facts.key.is_some() && facts.key != key {
-            events::fault(
-                "a session is bound to a key, and this service has no `dpop`",
-                "all services over one store must have it",
-            );
+            events::fault("a session changed its key", "something else writes to the store");
             return Err(SessionError::refused());
         }
         // A session without a key may be refreshed with one: then the access token is bound.

@@ -83,7 +83,8 @@ impl<C: Claims> Sessions<C> {
             events::refused("refresh", why.as_str());
             self.at_home(SessionError::refused())
         })?;
-        let grant = Arc::clone(&self.core).refresh(token, key, None).await;
+        let holder = self.core.holder(token, key).await.map_err(|error| self.at_home(error))?;
+        let grant = Arc::clone(&self.core).refresh(holder, None).await;
         grant.map(|grant| self.granted(grant)).map_err(|error| self.at_home(error))
     }
 

@@ -237,9 +237,9 @@ async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>, parts: &Parts) -> R
     })?;
     let client = device(&core, parts);
     let proof = proof::shown(&core, parts, "refresh")?;
+    let holder = core.holder(token, proof.as_ref().map(|proof| proof.thumbprint)).await?;
     proof::used(&core, proof.as_ref(), "refresh").await?;
-    let key = proof.as_ref().map(|proof| proof.thumbprint);
-    let grant = Arc::clone(&core).refresh(token, key, client).await?;
+    let grant = Arc::clone(&core).refresh(holder, client).await?;
     Ok(answer::with_nonce(
         answer::granted(&grant, set_cookie(&core, &grant)),
         core.nonce_after(proof.as_ref()),

@@ -21,6 +21,8 @@ use crate::session::id::{Attempt, SecretDigest, SessionId, SubjectDigest};
 use crate::session::rotation::Presented;
 
 const VERSION: u8 = 1;
+/// Of a session that is bound to a key.
+const BOUND_VERSION: u8 = 2;
 const BODY_BYTES: usize = 73;
 const TOKEN_BYTES: usize = BODY_BYTES + 32;
 const TEXT_BYTES: usize = 140;
@@ -127,7 +129,7 @@ impl RefreshCodec {
     pub(crate) fn encode(&self, token: &RefreshToken) -> SecretString {
         let key = &self.keys.signing;
         let mut bytes = Zeroizing::new(Vec::with_capacity(TOKEN_BYTES));
-        bytes.push(VERSION);
+        bytes.push(if token.is_bound { BOUND_VERSION } else { VERSION });
         bytes.extend_from_slice(&key.id);
         bytes.extend_from_slice(token.subject.as_bytes());
         bytes.extend_from_slice(token.session_id.as_bytes());
@@ -145,9 +147,11 @@ impl RefreshCodec {
         let bytes = Zeroizing::new(from_base64url(text).ok_or(Unreadable::Malformed)?);
         let (body, tag) = bytes.split_at_checked(BODY_BYTES).ok_or(Unreadable::Malformed)?;
         let mut reader = Reader(body);
-        if reader.take::<1>()? != [VERSION] {
-            return Err(Unreadable::Malformed);
-        }
+        let is_bound = match reader.take()? {
+            [VERSION] => false,
+            [BOUND_VERSION] => true,
+            _ => return Err(Unreadable::Malformed),
+        };
         let key_id = reader.take::<4>()?;
         let mut verdict = Unreadable::UnknownKey;
         for key in self.keys.all().filter(|key| key.id == key_id) {
@@ -157,6 +161,7 @@ impl RefreshCodec {
                     session_id: SessionId::from_bytes(reader.take()?),
                     generation: u32::from_be_bytes(reader.take()?),
                     secret: reader.take()?,
+                    is_bound,
                 });
             }
             verdict = Unreadable::BadTag;
@@ -182,16 +187,19 @@ pub(crate) struct RefreshToken {
     pub(crate) session_id: SessionId,
     pub(crate) generation: u32,
     secret: [u8; 32],
+    /// Whether its session is bound to a key: said here, so that a service that knows of no keys can refuse it unseen.
+    pub(crate) is_bound: bool,
 }
 
 impl RefreshToken {
     /// The first token of a new session.
-    pub(crate) fn first(subject: &str) -> Result<Self, NoRandomness> {
+    pub(crate) fn first(subject: &str, is_bound: bool) -> Result<Self, NoRandomness> {
         Ok(Self {
             subject: SubjectDigest::of(subject),
             session_id: SessionId::random()?,
             generation: 0,
             secret: random()?,
+            is_bound,
         })
     }
 
@@ -243,7 +251,11 @@ mod tests {
     #[test]
     fn a_token_reads_back_as_it_was_written() {
         let codec = codec(1, "https://i.example", "");
-        let token = RefreshToken::first("ada").unwrap().at(u32::MAX);
+        for is_bound in [false, true] {
+            let token = RefreshToken::first("ada", is_bound).unwrap();
+            assert_eq!(codec.parse(codec.encode(&token).expose_secret()).unwrap().is_bound, is_bound);
+        }
+        let token = RefreshToken::first("ada", true).unwrap().at(u32::MAX);
         let text = codec.encode(&token);
         assert_eq!(text.expose_secret().len(), TEXT_BYTES);
         let read = codec.parse(text.expose_secret()).unwrap();
@@ -259,7 +271,7 @@ mod tests {
     #[test]
     fn every_changed_bit_is_refused() {
         let codec = codec(1, "https://i.example", "");
-        let text = codec.encode(&RefreshToken::first("ada").unwrap());
+        let text = codec.encode(&RefreshToken::first("ada", false).unwrap());
         let bytes = from_base64url(text.expose_secret()).unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
@@ -271,7 +283,7 @@ mod tests {
     #[test]
     fn k3_texts_of_other_forms_are_refused() {
         let codec = codec(1, "https://i.example", "");
-        let good = codec.encode(&RefreshToken::first("ada").unwrap());
+        let good = codec.encode(&RefreshToken::first("ada", false).unwrap());
         let good = good.expose_secret();
         for text in [
             String::new(),
@@ -289,7 +301,7 @@ mod tests {
 
     #[test]
     fn r11_other_issuers_services_and_keys_are_refused() {
-        let text = codec(1, "https://i.example", "a").encode(&RefreshToken::first("ada").unwrap());
+        let text = codec(1, "https://i.example", "a").encode(&RefreshToken::first("ada", false).unwrap());
         let read = |codec: RefreshCodec| codec.parse(text.expose_secret()).map(|_| ());
         assert_eq!(read(codec(1, "https://i.example", "a")), Ok(()));
         assert_eq!(read(codec(1, "https://j.example", "a")), Err(Unreadable::BadTag));
@@ -301,7 +313,7 @@ mod tests {
     #[test]
     fn accepted_keys_read_what_they_signed() {
         let old = codec(1, "i", "");
-        let token = RefreshToken::first("ada").unwrap();
+        let token = RefreshToken::first("ada", false).unwrap();
         let text = old.encode(&token);
         let keys = RefreshKeys::new([2; 32]).unwrap().add_accepted([1; 32]).unwrap();
         let new = RefreshCodec::new(keys, "i", "");
@@ -313,7 +325,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let mut token = RefreshToken::first("ada").unwrap();
+        let mut token = RefreshToken::first("ada", false).unwrap();
         token.secret = [0xab; 32];
         let text = format!("{token:?} {:?}", RefreshKeys::new([0xab; 32]).unwrap());
         assert!(!text.contains("171") && !text.to_lowercase().contains("abab"), "{text}");

@@ -626,10 +626,10 @@ impl SessionStore for PostgresStore {
             let row = self.row(client, statements.pages, &names).await?;
             Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
         });
-        let (sessions, subjects, revocations): (i64, i64, i64) = pages.await?;
+        let (sessions, subjects, revocations): (i64, i64, Option<i64>) = pages.await?;
         let purged = self.purge(&statements.purge_sessions, sessions).await?;
         self.purge(&statements.purge_subjects, subjects).await?;
-        self.purge(&statements.purge_revocations, revocations).await?;
+        self.purge(&statements.purge_revocations, revocations.unwrap_or_default()).await?;
         Ok(purged)
     }
 

@@ -2,4 +2,5 @@
 SELECT
     pg_relation_size($1::text::regclass) / current_setting('block_size')::bigint AS sessions,
     pg_relation_size($2::text::regclass) / current_setting('block_size')::bigint AS subjects,
-    pg_relation_size($3::text::regclass) / current_setting('block_size')::bigint AS revocations
+    -- Null where the tables are still those of version 1.
+    pg_relation_size(to_regclass($3::text)) / current_setting('block_size')::bigint AS revocations
