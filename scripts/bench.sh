@@ -4,6 +4,7 @@
 #   scripts/bench.sh layer         what the bearer layer adds to a request, by criterion, and its allocations
 #   scripts/bench.sh verify        one token: new, repeated, on two threads
 #   scripts/bench.sh live          what the live sessions layer adds, and what a session weighs in its memory
+#   scripts/bench.sh dpop          what a proof of possession adds, to one check of its signature
 #   scripts/bench.sh instructions  what the bearer layer adds, by the instructions that valgrind counts
 #   scripts/bench.sh peers         the layer beside other crates, and beside one written over jsonwebtoken; ROUNDS=60
 #   scripts/bench.sh allocations   the same cases by their allocations
@@ -81,6 +82,8 @@ END
     peers scale 2>/dev/null
     printf '\n## Live sessions\n\n`scripts/bench.sh live`, benches/live.rs\n\n'
     cargo bench --quiet --bench live 2>/dev/null
+    printf '\n## Proofs of possession\n\n`scripts/bench.sh dpop`, benches/dpop.rs\n\n'
+    cargo bench --quiet --bench dpop 2>/dev/null
     printf '\n## The cache\n\n`scripts/bench.sh caches`, benches/peers/src/bin/caches.rs\n\n'
     peers caches 2>/dev/null
   )
@@ -89,7 +92,7 @@ END
 }
 
 case ${1:-} in
-  live) cargo bench --quiet --bench live ;;
+  live | dpop) cargo bench --quiet --bench "$1" ;;
   layer | verify) cargo bench --quiet --bench "$1" -- "${@:2}" ;;
   peers | allocations | scale | caches) peers "$1" ;;
   instructions | e2e | page) "$1" ;;

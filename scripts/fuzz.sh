@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:?usage: scripts/fuzz.sh SECONDS [TARGET..]}
 shift
 targets=("$@")
-((${#targets[@]})) || targets=(bearer_header token jwk_set refresh_token cookie_header)
+((${#targets[@]})) || targets=(bearer_header token jwk_set refresh_token cookie_header proof)
 
 cargo_fuzz_version=0.13.2
 max_len=4096

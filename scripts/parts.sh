@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests need and cargo does not bring: Chromium, Node.js 20 or newer with playwright-core, jose, grpc-js,
-# oauth4webapi and oidc-provider, joserfc and grpcio on Python, and the programs redis-server, postgres, pgbouncer,
+# oauth4webapi, dpop and oidc-provider, joserfc and grpcio on Python, and the programs redis-server, postgres, pgbouncer,
 # openssl and curl. Says nothing when all is there.
 #
 #     source scripts/parts.sh     # also exports NODE, CHROMIUM, PLAYWRIGHT_DIR, INTEROP_NODE_DIR and INTEROP_PYTHON
@@ -222,6 +222,7 @@ parts_all() {
     parts_npm_package jose tests/interop/package.json "$INTEROP_NODE_DIR" &&
     parts_npm_package @grpc/grpc-js tests/interop/package.json "$INTEROP_NODE_DIR" &&
     parts_npm_package oauth4webapi tests/interop/package.json "$INTEROP_NODE_DIR" &&
+    parts_npm_package dpop tests/interop/package.json "$INTEROP_NODE_DIR" &&
     parts_npm_package oidc-provider tests/interop/package.json "$INTEROP_NODE_DIR" &&
     parts_python && parts_redis && parts_postgres && parts_pgbouncer && parts_openssl && parts_curl || return 1
   export CHROMIUM NODE PLAYWRIGHT_DIR INTEROP_NODE_DIR INTEROP_PYTHON

@@ -359,8 +359,8 @@ async fn row_67_nonces_are_demanded_given_and_exchanged() {
 #[tokio::test]
 async fn row_24_challenges_where_both_schemes_are_accepted_and_where_one_is() {
     for (required, bare) in [
-        (false, r#"Bearer realm="api", DPoP realm="api", algs="ES256 ES384 EdDSA RS256 PS256""#),
-        (true, r#"DPoP realm="api", algs="ES256 ES384 EdDSA RS256 PS256""#),
+        (false, r#"Bearer realm="api", DPoP realm="api", algs="ES256 ES384 EdDSA Ed25519 RS256 PS256""#),
+        (true, r#"DPoP realm="api", algs="ES256 ES384 EdDSA Ed25519 RS256 PS256""#),
     ] {
         let site = Site::new(|builder| if required { builder.required() } else { builder });
         let answer = site.send(&[]).await;

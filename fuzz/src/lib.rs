@@ -15,7 +15,8 @@ use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use http::{Request, Response};
 use http_body_util::Full;
-use sha2::Sha256;
+use p256::ecdsa::signature::Signer;
+use sha2::{Digest, Sha256};
 use tower_jwt_auth::{
     AuthService, Clock, Identity, MokaStore, NoClaims, NoLogin, RefreshKeys, Retry, SessionPolicy, Sessions,
     SigningKey, Timestamp, TokenConfig,
@@ -68,6 +69,42 @@ pub fn sign(header: &[u8], claims: &[u8]) -> String {
     mac.update(message.as_bytes());
     let tag = mac.finalize().into_bytes();
     format!("{message}.{}", base64url(&tag))
+}
+
+/// The private half of the key that [`prove`] signs with.
+const PROOF_SECRET: [u8; 32] = *b"proving-key-of-the-fuzz-world-01";
+
+static PROOF_KEY: LazyLock<p256::ecdsa::SigningKey> =
+    LazyLock::new(|| p256::ecdsa::SigningKey::from_slice(&PROOF_SECRET).expect("a good key"));
+
+/// The public half, as the members of a JWK, in the order of a thumbprint (RFC 7638).
+static PROOF_JWK: LazyLock<String> = LazyLock::new(|| {
+    let point = PROOF_KEY.verifying_key().to_encoded_point(false);
+    let (x, y) = (point.x().expect("a point"), point.y().expect("a point"));
+    format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, base64url(x), base64url(y))
+});
+
+/// A token that is bound to the key.
+pub static BOUND_TOKEN: LazyLock<String> = LazyLock::new(|| {
+    let claims = format!(
+        r#"{{"iss":"{ISSUER}","aud":"{AUDIENCE}","sub":"{SUBJECT}","exp":{},"iat":{NOW},"jti":"j","cnf":{{"jkt":"{}"}}}}"#,
+        NOW + 600,
+        base64url(&Sha256::digest(PROOF_JWK.as_bytes()))
+    );
+    sign(br#"{"alg":"HS256","typ":"at+jwt","kid":"k1"}"#, claims.as_bytes())
+});
+
+/// `ath` of the bound token.
+pub fn token_hash() -> String {
+    base64url(&Sha256::digest(BOUND_TOKEN.as_bytes()))
+}
+
+/// A proof with these claims, whatever they are, under a genuine signature. Neither by the crate, nor random.
+pub fn prove(claims: &[u8]) -> String {
+    let header = format!(r#"{{"typ":"dpop+jwt","alg":"ES256","jwk":{}}}"#, *PROOF_JWK);
+    let message = format!("{}.{}", base64url(header.as_bytes()), base64url(claims));
+    let signature: p256::ecdsa::Signature = PROOF_KEY.sign(message.as_bytes());
+    format!("{message}.{}", base64url(&signature.to_bytes()))
 }
 
 /// Without padding.

@@ -136,7 +136,12 @@ impl DpopBuilder {
                 algorithms.push(algorithm);
             }
         }
-        let algs = algorithms.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>().join(" ");
+        // Clients that compare names may know only the one of RFC 9864.
+        let names = |algorithm: &Algorithm| match algorithm {
+            Algorithm::EdDsa => "EdDSA Ed25519",
+            other => other.as_str(),
+        };
+        let algs = algorithms.iter().map(names).collect::<Vec<_>>().join(" ");
         Ok(Dpop(Arc::new(Inner {
             rules: Rules {
                 crypto: self.crypto.map_or_else(Crypto::compiled_in, Ok)?,
@@ -233,7 +238,7 @@ mod tests {
 
     #[test]
     fn row_66_the_algorithms_are_named_in_order() {
-        assert_eq!(builder().build().unwrap().algs(), "ES256 ES384 EdDSA RS256 PS256");
+        assert_eq!(builder().build().unwrap().algs(), "ES256 ES384 EdDSA Ed25519 RS256 PS256");
         let twice = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::EdDsa];
         let dpop = builder().algorithms(twice).required().build().unwrap();
         assert_eq!((dpop.algs(), dpop.is_required()), ("EdDSA ES256", true));

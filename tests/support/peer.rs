@@ -1,7 +1,7 @@
-//! The other sides of the interoperability test: a running library each, and what it says.
+//! The other sides of the interoperability tests: a running library each, and what it says.
 
-// Compiled into a test, which exports nothing; a helper that fails fails its test.
-#![allow(unreachable_pub, clippy::unwrap_used)]
+// Each test file compiles its own copy of this module and uses a part of it; a helper that fails fails its test.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -30,23 +30,20 @@ pub struct Peer {
 
 impl Peer {
     pub fn jose() -> Result<Self, String> {
-        let script = find_script("peer.mjs")?;
-        let node = find_node()?;
-        let dir =
-            env::var_os("INTEROP_NODE_DIR").map_or_else(|| target_dir().join("parts/interop"), PathBuf::from);
-        existing(dir.join("node_modules/jose")).map_err(|path| format!("no jose at {path}"))?;
-        Ok(Self::start(
-            "jose",
-            Command::new(node).arg(script).env("INTEROP_NODE_DIR", dir),
-            |kind| match kind {
-                TokenErrorKind::Signature => &["ERR_JWS_SIGNATURE_VERIFICATION_FAILED"],
-                TokenErrorKind::Algorithm => &["ERR_JWKS_NO_MATCHING_KEY", "ERR_JOSE_ALG_NOT_ALLOWED"],
-                TokenErrorKind::Audience => &["ERR_JWT_CLAIM_VALIDATION_FAILED aud"],
-                TokenErrorKind::Issuer => &["ERR_JWT_CLAIM_VALIDATION_FAILED iss"],
-                TokenErrorKind::Expired => &["ERR_JWT_EXPIRED exp"],
-                _ => &[],
-            },
-        ))
+        Ok(Self::start("jose", &mut on_node("peer.mjs", &["jose"])?, |kind| match kind {
+            TokenErrorKind::Signature => &["ERR_JWS_SIGNATURE_VERIFICATION_FAILED"],
+            TokenErrorKind::Algorithm => &["ERR_JWKS_NO_MATCHING_KEY", "ERR_JOSE_ALG_NOT_ALLOWED"],
+            TokenErrorKind::Audience => &["ERR_JWT_CLAIM_VALIDATION_FAILED aud"],
+            TokenErrorKind::Issuer => &["ERR_JWT_CLAIM_VALIDATION_FAILED iss"],
+            TokenErrorKind::Expired => &["ERR_JWT_EXPIRED exp"],
+            _ => &[],
+        }))
+    }
+
+    /// With jose and oauth4webapi beside it.
+    pub fn dpop() -> Result<Self, String> {
+        let mut command = on_node("dpop.mjs", &["dpop", "jose", "oauth4webapi"])?;
+        Ok(Self::start("dpop", &mut command, |_| &[]))
     }
 
     pub fn joserfc() -> Result<Self, String> {
@@ -87,6 +84,20 @@ impl Drop for Peer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A script that needs these libraries.
+fn on_node(script: &str, libraries: &[&str]) -> Result<Command, String> {
+    let script = find_script(script)?;
+    let node = find_node()?;
+    let dir =
+        env::var_os("INTEROP_NODE_DIR").map_or_else(|| target_dir().join("parts/interop"), PathBuf::from);
+    for name in libraries {
+        existing(dir.join("node_modules").join(name)).map_err(|path| format!("no {name} at {path}"))?;
+    }
+    let mut command = Command::new(node);
+    command.arg(script).env("INTEROP_NODE_DIR", dir);
+    Ok(command)
 }
 
 fn find_script(name: &str) -> Result<PathBuf, String> {

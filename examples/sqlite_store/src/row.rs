@@ -4,7 +4,7 @@ use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, Result, Row, named_params};
 use tower_jwt_auth::{
     Attempt, ClientInfo, Decision, Record, RotationState, SecretDigest, SessionFacts, SessionId,
-    SubjectDigest, Timestamp,
+    SubjectDigest, Thumbprint, Timestamp,
 };
 
 /// A session that is kept: alive, or ended a short while ago.
