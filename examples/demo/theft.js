@@ -13,6 +13,7 @@ const FATES = {
   superseded: ['bad', 'Counts as stolen: would be refused, and end this session.'],
   reused: ['bad', 'Counts as stolen: would be refused, and end all sessions of this account.'],
   unknown: ['plain', 'Worthless: the session has ended.'],
+  bound: ['plain', 'Worthless to a thief: your browser has a key that no script can copy. It would be refused, and nothing would end.'],
 };
 
 let tokens = [];

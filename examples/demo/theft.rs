@@ -52,6 +52,7 @@ struct Loot {
 
 struct Stolen {
     generation: u32,
+    is_bound: bool,
     /// Name and value, as a browser sends them.
     cookie: String,
     /// When it first existed, and when a client was last given it; Unix milliseconds.
@@ -63,6 +64,8 @@ struct Stolen {
 struct Place {
     session: SessionId,
     generation: u32,
+    /// To a key, without which it is of no use.
+    is_bound: bool,
 }
 
 #[derive(Deserialize)]
@@ -122,9 +125,9 @@ async fn replay(
     let found = own_session(&user).and_then(|session| {
         let loot = thief.loot();
         let token = loot.by_session.get(&session)?.iter().find(|token| token.generation == generation)?;
-        Some((session, token.cookie.clone()))
+        Some((session, token.is_bound, token.cookie.clone()))
     });
-    let Some((session, cookie)) = found else {
+    let Some((session, is_bound, cookie)) = found else {
         let answer = json!({ "error": "not_found", "error_description": "no copy of that token" });
         return (StatusCode::NOT_FOUND, Json(answer)).into_response();
     };
@@ -134,12 +137,16 @@ async fn replay(
     };
     let after = thief.0.timeline.newest_of(session).filter(|(number, _)| Some(*number) > before);
     let outcome = after.map(|(_, kind)| kind);
-    Json(json!({ "status": status.as_u16(), "outcome": outcome, "words": words(outcome) })).into_response()
+    Json(json!({ "status": status.as_u16(), "outcome": outcome, "words": words(outcome, is_bound) }))
+        .into_response()
 }
 
 /// What the thief got, for the page.
-fn words(outcome: Option<&str>) -> &'static str {
+fn words(outcome: Option<&str>, is_bound: bool) -> &'static str {
     match outcome {
+        None if is_bound => {
+            "The server refused the thief, who has the cookie and not the key of your browser. Nothing happened to the session."
+        }
         Some("current") => {
             "The server answered the thief: this token is the newest one. Nobody can tell the two of you apart yet; \
              it is found once you and the thief have both gone on from it."
@@ -235,8 +242,8 @@ impl Loot {
         if tokens.len() == TOKENS {
             tokens.pop_front();
         }
-        let (generation, cookie) = (place.generation, cookie.to_owned());
-        tokens.push_back(Stolen { generation, cookie, minted_at: now, handed_at: now });
+        let (generation, is_bound, cookie) = (place.generation, place.is_bound, cookie.to_owned());
+        tokens.push_back(Stolen { generation, is_bound, cookie, minted_at: now, handed_at: now });
         // Answers to two requests at once may come in either order.
         tokens.make_contiguous().sort_by_key(|token| token.generation);
     }
@@ -249,6 +256,9 @@ impl Stolen {
         let newest = newest.unwrap_or(self);
         let held_until = newest.handed_at + millis(policy.hold_window());
         let retry_until = newest.minted_at + millis(policy.retry_window());
+        if self.is_bound {
+            return ("bound", None);
+        }
         match newest.generation - self.generation {
             0 if now < held_until => ("current", Some(held_until)),
             0 => ("rotated", None),
@@ -293,7 +303,8 @@ impl Place {
         let bytes = URL_SAFE_NO_PAD.decode(value).ok().filter(|bytes| bytes.len() == 105)?;
         let session = SessionId::from_bytes(bytes.get(21..37)?.try_into().ok()?);
         let generation = u32::from_be_bytes(bytes.get(37..41)?.try_into().ok()?);
-        Some(Self { session, generation })
+        // Of a session that is bound to a key the version is 2.
+        Some(Self { session, generation, is_bound: bytes.first() == Some(&2) })
     }
 }
 

@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(builder().build().unwrap().algs(), "ES256 ES384 EdDSA Ed25519 RS256 PS256");
         let twice = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::EdDsa];
         let dpop = builder().algorithms(twice).required().build().unwrap();
-        assert_eq!((dpop.algs(), dpop.is_required()), ("EdDSA ES256", true));
+        assert_eq!((dpop.algs(), dpop.is_required()), ("EdDSA Ed25519 ES256", true));
         assert!(!builder().build().unwrap().is_required());
     }
 }

@@ -1,7 +1,7 @@
 //! The refresh token: 105 bytes, 140 characters of base64url, opaque to clients, and not a JWT.
 //!
 //! ```text
-//! version 1 | key id 4 | subject digest 16 | session id 16 | generation 4 | secret 32 | tag 32
+//! version 1 (1, or 2 of a session that is bound to a key) | key id 4 | subject digest 16 | session id 16 | generation 4 | secret 32 | tag 32
 //! ```
 //!
 //! The tag is an HMAC-SHA-256 over a context, the issuer, the service's name and all bytes before it. It is checked
