@@ -249,10 +249,10 @@ async fn other_operations_dropped_at_every_poll() {
             site.settle(&schema).await;
             let tables = format!("SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}'");
             let tables: i64 = site.watch.query_one(&tables, &[]).await.unwrap().get(0);
-            assert!(tables == 0 || tables == 3, "{polls} polls: {tables} tables");
+            assert!(tables == 0 || tables == 4, "{polls} polls: {tables} tables");
             new.migrate().await.unwrap();
             login(&new, "ada").await;
-            (ready.is_some(), tables == 3)
+            (ready.is_some(), tables == 4)
         })
         .await,
     ];
