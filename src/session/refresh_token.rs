@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The version is 1, or 2 where the session is bound to a key. The tag is an HMAC-SHA-256 over a context, the issuer, the
-//! service's name and all bytes before it. It is checked before any I/O: a forged, cut or garbled token never reaches a store, and can never end a session. To forge one, a
-//! thief of the store lacks the key and the secret; a thief of the key lacks every secret.
+//! service's name and all bytes before it. It is checked before any I/O: a forged, cut or garbled token never reaches a
+//! store, and can never end a session. To forge one, a thief of the store lacks the key and the secret; a thief of the key
+//! lacks every secret.
 
 use std::fmt;
 
