@@ -532,7 +532,7 @@ mod tests {
         let (good, text) = (claims(), claims().to_string());
         let member = |member: &str| format!("{},{member}}}", &text[..text.len() - 1]);
         let iat = |seconds: f64| {
-            #[allow(clippy::cast_precision_loss)]
+            #[allow(clippy::cast_precision_loss)] // Seconds are whole far beyond this one.
             let now = NOW.as_unix_seconds() as f64;
             with(claims(), "iat", json!(now + seconds))
         };

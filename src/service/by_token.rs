@@ -107,16 +107,12 @@ async fn rotate(
         events::refused("refresh", why.as_str());
         SessionError::refused()
     })?;
-    let proof = proof::shown(&core, parts, "refresh")?;
-    let present = token.clone();
-    let holder = core.holder(token, proof.as_ref().map(|proof| proof.thumbprint)).await?;
-    proof::used(&core, proof.as_ref(), "refresh").await?;
-    let token = present;
+    let (holder, proof) = proof::holder(&core, token, parts).await?;
     // The scope of a session never changes; one that is asked for is checked before anything does.
     let mut granted = None;
     if let Some(asked) = scope {
         let attempt = Attempt::random().map_err(|error| SessionError::unavailable("random bytes", error))?;
-        if let Some(record) = core.answered(&token.present(attempt)).await? {
+        if let Some(record) = core.answered(&holder.present(attempt)).await? {
             let scopes = &record.facts.scopes;
             granted = Some(match Scope::compare(asked, scopes) {
                 Scope::Wider => {

@@ -74,6 +74,12 @@ pub(super) struct Holder {
     key: Option<Thumbprint>,
 }
 
+impl Holder {
+    pub(super) fn present(&self, attempt: Attempt) -> Presented {
+        self.token.present(attempt)
+    }
+}
+
 impl Core {
     /// Opens a session, then ends those that were presented with the login: made first, so that a failure leaves the
     /// user with the old one.

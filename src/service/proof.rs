@@ -6,9 +6,10 @@ use http::request::Parts;
 use crate::dpop::{Dpop, Proof, ProofError, ProofErrorKind};
 use crate::metrics;
 use crate::service::answer;
-use crate::service::core::Core;
+use crate::service::core::{Core, Holder};
 use crate::service::events;
 use crate::service::roads::{Refusal, refuse};
+use crate::session::RefreshToken;
 use crate::store::{DynReplays, StoreError};
 
 /// What a service knows of proofs.
@@ -74,6 +75,19 @@ pub(super) fn shown(core: &Core, parts: &Parts, route: &'static str) -> Result<O
         return Ok(None);
     }
     proofs.check(core, parts, None).map(Some).map_err(|error| refused(proofs, route, &error.into()))
+}
+
+/// Lets a refresh token be presented by whoever has the key that its session is bound to. A proof is used up last, so that nobody
+/// without a live session and its key can fill the memory of them.
+pub(super) async fn holder(
+    core: &Core,
+    token: RefreshToken,
+    parts: &Parts,
+) -> Result<(Holder, Option<Proof>), Refusal> {
+    let proof = shown(core, parts, "refresh")?;
+    let holder = core.holder(token, proof.as_ref().map(|proof| proof.thumbprint)).await?;
+    used(core, proof.as_ref(), "refresh").await?;
+    Ok((holder, proof))
 }
 
 /// Uses up the proof that was shown.

@@ -236,9 +236,7 @@ async fn refresh(core: Arc<Core>, tokens: Vec<RefreshToken>, parts: &Parts) -> R
         refuse(answer::invalid_grant(core.responder.challenge()))
     })?;
     let client = device(&core, parts);
-    let proof = proof::shown(&core, parts, "refresh")?;
-    let holder = core.holder(token, proof.as_ref().map(|proof| proof.thumbprint)).await?;
-    proof::used(&core, proof.as_ref(), "refresh").await?;
+    let (holder, proof) = proof::holder(&core, token, parts).await?;
     let grant = Arc::clone(&core).refresh(holder, client).await?;
     Ok(answer::with_nonce(
         answer::granted(&grant, set_cookie(&core, &grant)),
