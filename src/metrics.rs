@@ -1,5 +1,5 @@
 //! Counters through the crate `metrics`, with the feature of that name; without it nothing is compiled in. Their names
-//! and labels are stable, and listed in the crate documentation. No label holds an id, a subject or anything that a
+//! and labels are stable, and listed in `manual::observability`. No label holds an id, a subject or anything that a
 //! client can choose.
 
 #![cfg_attr(not(feature = "metrics"), allow(unused_variables))]

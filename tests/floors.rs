@@ -35,6 +35,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // What those roads share that may have to wait before they decide.
     ("gate", &["context", "reject"]),
     ("near", &[]),
+    // Pages without code.
+    ("manual", &[]),
     // What a resource says of itself. On this floor, as the bearer layer names its URL.
     ("protected_resource", &["error", "url", "token", "reject"]),
     // Proofs of possession, the synchronous part. It knows of the stores what a proof is called.

@@ -1,4 +1,4 @@
-//! The table of the crate documentation: access tokens as the large identity providers write them, by the settings that
+//! The table of `manual::identity_providers`: access tokens as the large identity providers write them, by the settings that
 //! it names for each, and what else the same provider signs with the same keys, refused.
 #![cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 // `allow-unwrap-in-tests` does not reach the helpers of an integration test.

@@ -252,8 +252,7 @@ impl Rejection {
     }
 
     /// The reason in a word, for logs and metrics: `missing`, `malformed_credential`, the name of a
-    /// [`TokenErrorKind`], .. (the table of events in the [crate documentation](crate#events) lists them). Not for the
-    /// client.
+    /// [`TokenErrorKind`], .. (the [table of events](crate::manual::observability#events) lists them). Not for the client.
     pub fn reason(&self) -> &'static str {
         self.reason
     }

@@ -1,4 +1,4 @@
-//! The service's tracing events: stable targets and names, listed in the crate documentation. None holds a token.
+//! The service's tracing events: stable targets and names, listed in `manual::observability`. None holds a token.
 
 use std::error::Error;
 

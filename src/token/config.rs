@@ -425,8 +425,8 @@ impl<K, I, A> TokenConfigBuilder<K, I, A> {
     /// claim of its own. The claim must be there and have one of the [audiences](Self::audience); a token with `aud` is
     /// accepted only if that has one of them as well.
     ///
-    /// For a configuration that only verifies, as is [`scope_claim`](Self::scope_claim): the crate documentation has a
-    /// [table](crate#tokens-of-identity-providers) of who needs what.
+    /// For a configuration that only verifies, as is [`scope_claim`](Self::scope_claim): the manual has a
+    /// [table](crate::manual::identity_providers) of who needs what.
     pub fn audience_claim(mut self, name: impl Into<String>) -> Self {
         self.settings.audience_claim = Some(name.into());
         self
