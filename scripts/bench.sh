@@ -7,6 +7,7 @@
 #   scripts/bench.sh dpop          what a proof of possession adds, to one check of its signature
 #   scripts/bench.sh instructions  what the bearer layer adds, by the instructions that valgrind counts
 #   scripts/bench.sh peers         the layer beside other crates, and beside one written over jsonwebtoken; ROUNDS=60
+#   scripts/bench.sh answers       what each of them answers to requests with a fault: no times
 #   scripts/bench.sh allocations   the same cases by their allocations
 #   scripts/bench.sh scale         many tokens, long ones, threads, memory, a flood
 #   scripts/bench.sh caches        the caches that could hold verified tokens
@@ -94,7 +95,7 @@ END
 case ${1:-} in
   live | dpop) cargo bench --quiet --bench "$1" ;;
   layer | verify) cargo bench --quiet --bench "$1" -- "${@:2}" ;;
-  peers | allocations | scale | caches) peers "$1" ;;
+  peers | answers | allocations | scale | caches) peers "$1" ;;
   instructions | e2e | page) "$1" ;;
   *) cargo bench --quiet --features redis,postgres --bench rotate -- "$@" ;;
 esac

@@ -3,6 +3,7 @@
 //! | program | what it measures |
 //! |---|---|
 //! | `peers` | time: requests that are accepted, requests that are refused, and tokens alone |
+//! | `answers` | no time: what each answers to requests with a fault |
 //! | `allocations` | the same requests, by their allocations |
 //! | `scale` | this crate by the number of live tokens, their size, and threads; its memory; a flood of tokens |
 //! | `caches` | the caches of which one was chosen |

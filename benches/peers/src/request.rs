@@ -81,7 +81,8 @@ pub fn complete<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn drive<S: Service<Sent, Error: Debug>>(service: &mut S, request: Sent) -> S::Response {
+/// The answer to one request.
+pub fn drive<S: Service<Sent, Error: Debug>>(service: &mut S, request: Sent) -> S::Response {
     complete(std::future::poll_fn(|cx| service.poll_ready(cx))).unwrap();
     complete(service.call(request)).unwrap()
 }

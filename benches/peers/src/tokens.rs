@@ -16,10 +16,10 @@ pub const SUBJECT: &str = "user-00000001";
 pub const EMAIL: &str = "ada.lovelace@analytical.example";
 
 /// In a file, as a server in another language reads it, too.
-const SECRET: &[u8] = include_bytes!("../hs256.secret").trim_ascii();
+pub const SECRET: &[u8] = include_bytes!("../hs256.secret").trim_ascii();
 /// A run may take longer than tokens commonly live.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-const KID: &str = "key-2026-11";
+pub const KID: &str = "key-2026-11";
 
 /// A struct of the application's nine texts, and of what else an implementation wants to read. Flat, not nested: serde
 /// buffers what is flattened, and that would burden those who read all claims into one type.
