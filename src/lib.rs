@@ -3,7 +3,8 @@
 //!
 //! Access tokens are JWTs of 15 minutes (RFC 9068), checked without I/O. The refresh token travels in an `HttpOnly`
 //! cookie, is good once, and its session lives for 7 days without use and 30 at most. A stolen one is found out when
-//! thief and owner have both used it, and then the session ends; tabs, retries and lost answers never end it.
+//! thief and owner have both used it, half a minute apart, and then the session ends. Tabs, retries and lost answers within
+//! that half minute do not end it; [`manual::rotation`] draws both.
 //!
 //! # Where to go
 //!
