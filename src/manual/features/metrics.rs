@@ -49,7 +49,7 @@
 //!
 //! # In operation
 //!
-//! Five that are worth a rule, as Prometheus writes it; [alerts](crate::manual::deployment#alerts) says what they mean:
+//! Five that are worth a rule, as Prometheus writes it; [alerts](crate::manual::operation#alerts) says what they mean:
 //!
 //! ```text
 //! rate(tower_jwt_auth_unavailable_total[5m]) > 0

@@ -81,7 +81,7 @@
 //! # Limits
 //!
 //! - About 701 bytes a session at a million of them, indexes included (`STORES=postgres scripts/bench.sh bytes`), and
-//!   the JSON of the claims. [Deployment](crate::manual::deployment#postgresql) has more on vacuum.
+//!   the JSON of the claims. [Operation](crate::manual::operation#postgresql) has more on vacuum.
 //! - Opening a session, and ending all of a subject, lock the subject's row. Users do not wait for each other.
 //! - Times are by the clock of the server.
 //!
