@@ -135,6 +135,9 @@ fn the_floors_hold() {
     let (mut faults, mut seen, mut paths) = (Vec::new(), BTreeSet::new(), 0);
     for file in &files {
         let name = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        if name.ends_with("/tests.rs") {
+            continue;
+        }
         let source = File::read(&name, &fs::read_to_string(file).unwrap());
         paths += source.paths.len();
         seen.insert(source.unit().to_owned());

@@ -12,10 +12,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Timestamp;
 use crate::reject::{Challenge, DPOP_NONCE, json_response, never_store};
-use crate::secret::ExposeSecret as _;
-use crate::service::core::Grant;
 use crate::service::error::SessionErrorKind;
 use crate::service::identity::SessionInfo;
+use crate::service::operations::Grant;
 use crate::session::SessionId;
 
 pub(super) type Answer = Response<Bytes>;
@@ -263,12 +262,6 @@ pub(super) fn session_error(kind: SessionErrorKind, challenge: &Challenge) -> An
         // To be tried again with credentials that are checked anew.
         SessionErrorKind::RevokedMeanwhile | SessionErrorKind::Unavailable => unavailable(),
         SessionErrorKind::InvalidIdentity => server_error(),
-    }
-}
-
-impl Grant {
-    pub(super) fn refresh_token(&self) -> &str {
-        self.refresh.expose_secret()
     }
 }
 

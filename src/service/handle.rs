@@ -9,11 +9,12 @@ use http::{HeaderValue, Response};
 
 use crate::clock::Timestamp;
 use crate::service::answer;
-use crate::service::core::{Core, Grant};
+use crate::service::core::Core;
 use crate::service::delivery::{Delivery, Handover};
 use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::identity::{Identity, SessionInfo};
+use crate::service::operations::Grant;
 use crate::session::{ClientInfo, SessionId};
 use crate::thumbprint::Thumbprint;
 use crate::token::{AccessToken, Claims};
@@ -37,8 +38,9 @@ impl<C: Claims> Sessions<C> {
     ///
     /// # Errors
     ///
-    /// [`InvalidIdentity`](crate::SessionErrorKind::InvalidIdentity), [`Unavailable`](crate::SessionErrorKind::Unavailable),
-    /// or [`RevokedMeanwhile`](crate::SessionErrorKind::RevokedMeanwhile).
+    /// [`InvalidIdentity`](crate::SessionErrorKind::InvalidIdentity),
+    /// [`Unavailable`](crate::SessionErrorKind::Unavailable), or
+    /// [`RevokedMeanwhile`](crate::SessionErrorKind::RevokedMeanwhile).
     pub async fn open(&self, identity: Identity<C>, client: &ClientInfo) -> Result<Granted, SessionError> {
         let identity = identity.erase().map_err(|error| self.at_home(error))?;
         let grant = Arc::clone(&self.core).open(identity, client.clone(), Vec::new()).await;
@@ -64,8 +66,8 @@ impl<C: Claims> Sessions<C> {
         self.present(refresh_token, None).await
     }
 
-    /// As [`refresh`](Self::refresh), where the client has shown a proof of this key (RFC 9449, section 5). A session that is
-    /// bound to another one is refused, and goes on.
+    /// As [`refresh`](Self::refresh), where the client has shown a proof of this key (RFC 9449, section 5). A session
+    /// that is bound to another one is refused, and goes on.
     ///
     /// # Errors
     ///

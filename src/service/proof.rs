@@ -1,4 +1,5 @@
-//! Proofs of a key (RFC 9449) on the routes of the service: of whoever logs in, refreshes, or comes with an access token.
+//! Proofs of a key (RFC 9449) on the routes of the service: of whoever logs in, refreshes, or comes with an access
+//! token.
 
 use http::HeaderValue;
 use http::request::Parts;
@@ -6,9 +7,10 @@ use http::request::Parts;
 use crate::dpop::{Dpop, Proof, ProofError, ProofErrorKind};
 use crate::metrics;
 use crate::service::answer;
-use crate::service::core::{Core, Holder};
+use crate::service::core::Core;
 use crate::service::events;
-use crate::service::roads::{Refusal, refuse};
+use crate::service::operations::Holder;
+use crate::service::routes::{Refusal, refuse};
 use crate::session::RefreshToken;
 use crate::store::{DynReplays, StoreError};
 
@@ -77,8 +79,8 @@ pub(super) fn shown(core: &Core, parts: &Parts, route: &'static str) -> Result<O
     proofs.check(core, parts, None).map(Some).map_err(|error| refused(proofs, route, &error.into()))
 }
 
-/// Lets a refresh token be presented by whoever has the key that its session is bound to. A proof is used up last, so that nobody
-/// without a live session and its key can fill the memory of them.
+/// Lets a refresh token be presented by whoever has the key that its session is bound to. A proof is used up last, so
+/// that nobody without a live session and its key can fill the memory of them.
 pub(super) async fn holder(
     core: &Core,
     token: RefreshToken,

@@ -1,4 +1,4 @@
-//! What a request brings along: refresh tokens in cookies, the type of its body, the client behind it.
+//! What a request brings along: the type of its body, and the client behind it.
 
 use std::net::IpAddr;
 
@@ -6,9 +6,7 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 
-use crate::service::core::Core;
-use crate::service::events;
-use crate::session::{ClientInfo, RefreshToken};
+use crate::session::ClientInfo;
 
 /// The address of the client's connection. A server, or a layer outside, puts it into the request's extensions, and
 /// the session list shows it.
@@ -34,35 +32,6 @@ impl ClientInfo {
     pub(super) fn of(parts: &Parts) -> Self {
         Self::from_request(&parts.headers, &parts.extensions)
     }
-}
-
-/// The genuine refresh tokens among cookie values: one for each session, of its highest generation.
-///
-/// A sibling host can plant cookies of our name. Values without a genuine tag are dropped; what is left is ours.
-pub(super) fn genuine(core: &Core, values: &[&str]) -> Vec<RefreshToken> {
-    let mut tokens: Vec<RefreshToken> = Vec::new();
-    let mut unreadable = None;
-    for value in values {
-        let token = match core.codec.parse(value) {
-            Ok(token) => token,
-            Err(why) => {
-                unreadable = unreadable.or(Some(why));
-                continue;
-            }
-        };
-        let same =
-            |held: &&mut RefreshToken| held.session_id == token.session_id && held.subject == token.subject;
-        match tokens.iter_mut().find(same) {
-            Some(held) if held.generation < token.generation => *held = token,
-            Some(_) => {}
-            None => tokens.push(token),
-        }
-    }
-    // One event, however many there are: a request must not fill the log.
-    if let Some(why) = unreadable {
-        events::refused("cookie", why.as_str());
-    }
-    tokens
 }
 
 /// The types of bodies that some route takes.

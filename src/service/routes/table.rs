@@ -1,4 +1,4 @@
-//! The routes of the service, and the methods they take.
+//! Which routes there are below the mount point, and which methods they take.
 
 use http::{HeaderValue, Method};
 
@@ -79,7 +79,7 @@ impl Route {
 }
 
 /// Whether a mount point is one that a request's path can begin with, and a cookie's `Path` can name.
-pub(super) fn is_mount_point(path: &str) -> bool {
+pub(in crate::service) fn is_mount_point(path: &str) -> bool {
     let segment = |segment: &str| {
         !segment.is_empty()
             && segment != "."
