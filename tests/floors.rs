@@ -151,6 +151,37 @@ fn the_floors_hold() {
     assert!(files.len() > 40 && paths > 300, "{} files, {paths} paths", files.len());
 }
 
+/// One idea a file, and text that is read without turning the head.
+#[test]
+fn no_file_is_long_and_no_comment_is_wide() {
+    const LINES: usize = 400;
+    const COLUMNS: usize = 120;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    collect(&root, &mut files);
+    for file in &files {
+        let name = file.strip_prefix(&root).unwrap().display();
+        let source = fs::read_to_string(file).unwrap();
+        let lines = source.lines().count();
+        if lines > LINES {
+            faults.push(format!("{name}: {lines} lines"));
+        }
+        for (at, line) in source.lines().enumerate() {
+            let comment = line.trim_start();
+            let is_table = comment.trim_start_matches(['/', '!']).starts_with(" |");
+            if comment.starts_with("//")
+                && !is_table
+                && line.chars().count() > COLUMNS
+                && comment.contains(' ')
+            {
+                faults.push(format!("{name}:{}: {} columns", at + 1, line.chars().count()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    assert!(files.len() > 40, "{} files", files.len());
+}
+
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

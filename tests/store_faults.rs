@@ -35,16 +35,34 @@ use support::unique;
 
 const NODES: usize = 3;
 const LENGTH: Duration = Duration::from_secs(5);
+/// What is left to a machine on which less happens in that time.
+const LONGEST: Duration = Duration::from_secs(60);
+/// What every run must have seen.
+const COMMON: [&str; 6] = [
+    "login",
+    "refresh granted by row 4",
+    "refresh granted by row 5",
+    "refresh refused by row 0",
+    "logout",
+    "end of all",
+];
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Replies that are cut, a server that is killed, one that is stopped: again and again. Says how often.
-fn faults(proxies: &[Proxy], restart: impl Fn(), pause: impl Fn(), resume: impl Fn()) -> String {
+/// Replies that are cut, a server that is killed, one that is stopped: again and again, until enough has happened. Says
+/// how often.
+fn faults(
+    proxies: &[Proxy],
+    restart: impl Fn(),
+    pause: impl Fn(),
+    resume: impl Fn(),
+    is_enough: impl Fn() -> bool,
+) -> String {
     let (begin, mut kills, mut pauses) = (Instant::now(), 0, 0);
     sleep(millis(500));
-    while begin.elapsed() < LENGTH {
+    while begin.elapsed() < LENGTH || !is_enough() && begin.elapsed() < LONGEST {
         for proxy in proxies.iter().cycle().take(3 * proxies.len()) {
             proxy.cut_next_reply();
             sleep(millis(40));
@@ -68,8 +86,7 @@ fn faults(proxies: &[Proxy], restart: impl Fn(), pause: impl Fn(), resume: impl 
 fn assert_kept(name: &str, faults: &str, report: &Report, expected: &[&str]) {
     println!("{name}: {faults}\n{report}");
     assert!(report.violations.is_empty(), "{name}: {:#?}", report.violations);
-    let common = ["login", "refresh granted by row 4", "refresh granted by row 5"];
-    for kind in common.iter().chain(&["refresh refused by row 0", "logout", "end of all"]).chain(expected) {
+    for kind in COMMON.iter().chain(expected) {
         assert!(report.counts.contains_key(*kind), "{name}: no {kind}");
     }
 }
@@ -91,9 +108,12 @@ fn redis_keeps_its_promises_through_crashes_and_cuts() {
         RedisStore::builder(connection).timeout(TIMEOUT).build().unwrap()
     });
     let load = Load::new(stores.collect(), 6);
-    let (told, history) = load
-        .run_during(&runtime(), || faults(&proxies, || redis.restart(), || redis.pause(), || redis.resume()));
-    assert_kept("Redis", &told, &history.check(), &["refresh failed", "login, evicting"]);
+    let expected = ["refresh failed", "login, evicting"];
+    let is_enough = || load.has_seen(&COMMON) && load.has_seen(&expected);
+    let (told, history) = load.run_during(&runtime(), || {
+        faults(&proxies, || redis.restart(), || redis.pause(), || redis.resume(), is_enough)
+    });
+    assert_kept("Redis", &told, &history.check(), &expected);
 }
 
 #[test]
@@ -114,10 +134,12 @@ fn postgres_keeps_its_promises_through_crashes_and_cuts() {
         .collect();
     let (load, runtime) = (Load::new(stores, 50), runtime());
     runtime.block_on(load.nodes[0].migrate()).unwrap();
+    let expected = ["refresh failed"];
+    let is_enough = || load.has_seen(&COMMON) && load.has_seen(&expected);
     let (told, history) = load.run_during(&runtime, || {
-        faults(&proxies, || postgres.restart(), || postgres.pause(), || postgres.resume())
+        faults(&proxies, || postgres.restart(), || postgres.pause(), || postgres.resume(), is_enough)
     });
-    assert_kept("PostgreSQL", &told, &history.check(), &["refresh failed"]);
+    assert_kept("PostgreSQL", &told, &history.check(), &expected);
 }
 
 /// Connections go to whichever Redis is the primary.

@@ -51,11 +51,12 @@ pub enum SessionChange {
     },
 }
 
-/// Tells the [live sessions layers](crate::LiveSessionsLayer) of this process what a store has ended. Clones are the same.
+/// Tells the [live sessions layers](crate::LiveSessionsLayer) of this process what a store has ended. Clones are the
+/// same.
 ///
-/// A store has one, gives it by [`SessionStore::feed`](crate::SessionStore::feed), and tells it of the outcome of each of its
-/// operations before this returns: the `tell_` methods know what is of interest. What other nodes have ended it tells as it
-/// hears of it, by [`send`](Self::send).
+/// A store has one, gives it by [`SessionStore::feed`](crate::SessionStore::feed), and tells it of the outcome of each
+/// of its operations before this returns: the `tell_` methods know what is of interest. What other nodes have ended it
+/// tells as it hears of it, by [`send`](Self::send).
 #[derive(Clone, Default)]
 pub struct SessionFeed {
     listeners: Arc<Mutex<Vec<Weak<dyn Listen>>>>,

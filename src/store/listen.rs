@@ -28,8 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// layers](crate::LiveSessionsLayer) over clones of its store refuse it within milliseconds. Made by `listen` of
 /// `RedisStore` and `PostgresStore`.
 ///
-/// A connection that is lost is made anew, which the events `push_lost` and `push_joined` tell. What is ended meanwhile is
-/// noticed as without this task: when the store is asked again.
+/// A connection that is lost is made anew, which the events `push_lost` and `push_joined` tell. What is ended meanwhile
+/// is noticed as without this task: when the store is asked again.
 #[must_use = "the task ends when this is dropped"]
 pub struct ListenTask {
     task: JoinHandle<()>,
@@ -106,8 +106,9 @@ impl Ear {
         );
     }
 
-    /// A message of another node. What is none of ours is passed over. The worst that can be said there is that sessions
-    /// have ended or that tokens are revoked, which is believed until the store is asked again, and that it must be asked.
+    /// A message of another node. What is none of ours is passed over. The worst that can be said there is that
+    /// sessions have ended or that tokens are revoked, which is believed until the store is asked again, and that it
+    /// must be asked.
     pub(super) fn hear(&self, message: &str) {
         if let Some(change) = read(message) {
             self.feed.send(&change);
@@ -125,9 +126,9 @@ pub(super) async fn soon<T, E: Into<BoxError>>(
     }
 }
 
-/// `ended SUBJECT SESSION`, `all SUBJECT [SESSION]` or `replaced SUBJECT SESSION`, with the subject's digest in base64url or
-/// in hexadecimal and the session in hexadecimal; or `tokens KEY NOT_BEFORE`, with the key in hexadecimal and the time in
-/// milliseconds.
+/// `ended SUBJECT SESSION`, `all SUBJECT [SESSION]` or `replaced SUBJECT SESSION`, with the subject's digest in
+/// base64url or in hexadecimal and the session in hexadecimal; or `tokens KEY NOT_BEFORE`, with the key in hexadecimal
+/// and the time in milliseconds.
 fn read(message: &str) -> Option<SessionChange> {
     let mut words = message.split(' ');
     let kind = words.next()?;

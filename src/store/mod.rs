@@ -5,7 +5,22 @@
 //! | [`MokaStore`] | `moka` (default) | one process; sessions end with it |
 //! | [`RedisStore`] | `redis` | any number of nodes, on Redis |
 //! | [`PostgresStore`] | `postgres` | any number of nodes, on PostgreSQL |
+//!
+//! Each of them is a folder, and one question has the same file in each:
+//!
+//! | question | file |
+//! |---|---|
+//! | How is the store made, and what can be set? | `builder.rs` |
+//! | What does each operation do? | `session_store.rs` |
+//! | How is a rotation decided and written in one step? | `rotation.rs`; in memory `subject.rs` |
+//! | How does an operation go to the server? | `operation.rs` |
+//! | How are sessions read from its answers? | `codec.rs` |
+//! | What do its errors mean? | `error.rs` |
+//! | How do nodes hear of each other? | `push.rs` |
+//! | Where are revocations of tokens kept? | `revocations.rs` |
 
+mod dyn_store;
+mod error;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 mod facts;
 mod feed;
@@ -14,6 +29,7 @@ mod listen;
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 mod moka;
+mod outcome;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
 mod postgres;
@@ -23,13 +39,10 @@ mod purge;
 mod redis;
 mod replay;
 mod revocation;
+mod session_store;
 
-use std::error::Error;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-
+pub(crate) use dyn_store::{BoxFuture, DynStore};
+pub use error::{StoreError, StoreErrorKind};
 pub(crate) use feed::Listen;
 pub use feed::{SessionChange, SessionFeed};
 #[cfg(any(feature = "redis", feature = "postgres"))]
@@ -38,6 +51,7 @@ pub use listen::ListenTask;
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]
 pub use moka::{MokaStore, MokaStoreBuilder};
+pub use outcome::{Creation, Rotation};
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
 pub use postgres::{PostgresStore, PostgresStoreBuilder};
@@ -49,375 +63,4 @@ pub(crate) use replay::DynReplays;
 pub use replay::{ProofId, ReplayStore};
 pub(crate) use revocation::DynRevocations;
 pub use revocation::{RevocationKey, RevocationStore};
-
-use crate::clock::Timestamp;
-use crate::session::{
-    Attempt, Decision, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
-};
-
-/// A place for sessions. Implement it with `async fn`; the package `examples/sqlite_store` shows how, step by step, and
-/// [`store_contract!`](crate::store_contract) (feature `test-util`) tests all of what stands here.
-///
-/// Each operation is atomic, and all times are by one clock: the store's own. What must hold:
-///
-/// - [`rotate`](Self::rotate) answers as [`decide`](crate::decide) does, and writes what the decision says in the
-///   same step as it reads the record. Two calls never decide over the same state.
-/// - Once [`revoke`](Self::revoke) or [`revoke_subject`](Self::revoke_subject) has returned, no rotation of an ended
-///   session succeeds, whatever is in flight.
-/// - `revoke_subject` and [`create`](Self::create) of one subject exclude each other.
-/// - A login that begins after `revoke_subject` has returned is not refused for it. Where both can fall into one
-///   millisecond, `revoke_subject` returns a little later, or [`now`](Self::now) gives a later time.
-/// - A call that is sent again with the same attempt changes nothing more, and gives the same outcome: a `create` its
-///   session (with nothing evicted), a rotation the same token (as `Reissued`), a call that ended sessions what it
-///   answered, for a minute at least. A `create` that arrives again in the minute after its session was ended, in
-///   whatever way, does not bring it back.
-/// - An operation whose future is dropped happens completely or not at all; it may still happen afterwards.
-/// - A store that cannot answer says so with an error, and then nothing is revoked.
-///
-/// The service calls neither [`mark_used`](Self::mark_used), which is for a [live sessions
-/// layer](crate::LiveSessionsLayer::report_use), nor [`purge_expired`](Self::purge_expired), which is for a [`PurgeTask`].
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a session store",
-    label = "does not implement `SessionStore`",
-    note = "use `MokaStore` (feature `moka`), or implement `SessionStore` with `async fn` for a type of your own",
-    note = "the futures must be `Send`: no `Rc`, `RefCell` or lock guard may be held across an `.await`"
-)]
-pub trait SessionStore: Send + Sync + 'static {
-    /// The time by the store's clock.
-    fn now(&self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
-
-    /// Keeps a new session.
-    ///
-    /// If there is one with the same id and the same secret, it is this session, and the call was sent again. Refused
-    /// if the id is taken by a session with another secret, if all sessions of the subject were ended at or after the
-    /// moment when the session was authenticated, and if this session was ended within the last minute.
-    ///
-    /// Those above [`SessionPolicy::sessions_per_subject`] end for it: expired ones first (which count towards the
-    /// limit as long as they are kept, but are not named as evicted), then by `last_used_at`, then by id.
-    fn create(
-        &self,
-        session: &NewSession,
-        policy: &SessionPolicy,
-    ) -> impl Future<Output = Result<Creation, StoreError>> + Send;
-
-    /// Presents a refresh token: the rule of rotation, atomically.
-    fn rotate(
-        &self,
-        presented: &Presented,
-        policy: &SessionPolicy,
-    ) -> impl Future<Output = Result<Rotation, StoreError>> + Send;
-
-    /// One session, expired or not; `None` if there is none or it was ended.
-    fn get(
-        &self,
-        subject: &SubjectDigest,
-        session_id: &SessionId,
-    ) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
-
-    /// The sessions of a subject that have not expired, the latest created first.
-    fn list(&self, subject: &SubjectDigest) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
-
-    /// Ends one session; with a `proof` only if its secret is that one. Says whether there was one to end.
-    fn revoke(
-        &self,
-        subject: &SubjectDigest,
-        session_id: &SessionId,
-        proof: Option<&SecretDigest>,
-        attempt: &Attempt,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
-
-    /// Ends all sessions of a subject but the one excepted, and refuses those whose credentials were checked before,
-    /// for as long as [`SessionPolicy::revocation_memory`] says. Says how many it ended.
-    fn revoke_subject(
-        &self,
-        subject: &SubjectDigest,
-        except: Option<&SessionId>,
-        policy: &SessionPolicy,
-        attempt: &Attempt,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
-    /// Notes that an access token of this generation and this issue was seen in use, if both are the session's newest
-    /// and no use was seen before.
-    fn mark_used(
-        &self,
-        subject: &SubjectDigest,
-        session_id: &SessionId,
-        generation: u32,
-        issue: u32,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Forgets sessions that expired more than a day ago. Says how many; 0 where the engine forgets by itself.
-    fn purge_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
-    /// What this store tells of the sessions that it ends: one feed for all of its clones. Without one, a
-    /// [`LiveSessionsLayer`](crate::LiveSessionsLayer) learns of an end only when it asks again.
-    fn feed(&self) -> Option<&SessionFeed> {
-        None
-    }
-}
-
-/// A reference-counted store is a store: a test keeps one handle and gives the service the other.
-impl<S: SessionStore> SessionStore for Arc<S> {
-    async fn now(&self) -> Result<Timestamp, StoreError> {
-        S::now(self).await
-    }
-
-    async fn create(&self, session: &NewSession, policy: &SessionPolicy) -> Result<Creation, StoreError> {
-        S::create(self, session, policy).await
-    }
-
-    async fn rotate(&self, presented: &Presented, policy: &SessionPolicy) -> Result<Rotation, StoreError> {
-        S::rotate(self, presented, policy).await
-    }
-
-    async fn get(
-        &self,
-        subject: &SubjectDigest,
-        session_id: &SessionId,
-    ) -> Result<Option<Record>, StoreError> {
-        S::get(self, subject, session_id).await
-    }
-
-    async fn list(&self, subject: &SubjectDigest) -> Result<Vec<Record>, StoreError> {
-        S::list(self, subject).await
-    }
-
-    async fn revoke(
-        &self,
-        subject: &SubjectDigest,
-        session_id: &SessionId,
-        proof: Option<&SecretDigest>,
-        attempt: &Attempt,
-    ) -> Result<bool, StoreError> {
-        S::revoke(self, subject, session_id, proof, attempt).await
-    }
-
-    async fn revoke_subject(
-        &self,
-        subject: &SubjectDigest,
-        except: Option<&SessionId>,
-        policy: &SessionPolicy,
-        attempt: &Attempt,
-    ) -> Result<u64, StoreError> {
-        S::revoke_subject(self, subject, except, policy, attempt).await
-    }
-
-    async fn mark_used(
-        &self,
-        subject: &SubjectDigest,
-        session_id: &SessionId,
-        generation: u32,
-        issue: u32,
-    ) -> Result<(), StoreError> {
-        S::mark_used(self, subject, session_id, generation, issue).await
-    }
-
-    async fn purge_expired(&self) -> Result<u64, StoreError> {
-        S::purge_expired(self).await
-    }
-
-    fn feed(&self) -> Option<&SessionFeed> {
-        S::feed(self)
-    }
-}
-
-/// What became of a [`SessionStore::create`].
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Creation {
-    /// The session is kept.
-    Created {
-        /// As it is kept.
-        record: Record,
-        /// The sessions that had to go for it.
-        evicted: Vec<SessionId>,
-    },
-    /// All sessions of the subject were ended since the credentials were checked; or this very session was, and its
-    /// creation is sent again.
-    RevokedMeanwhile,
-}
-
-/// What became of a [`SessionStore::rotate`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rotation {
-    /// What the rule said.
-    pub decision: Decision,
-    /// The session as it is kept from now on, where a token was granted; as it was where it was refused or ended.
-    /// `None` where none was found.
-    pub record: Option<Record>,
-    /// The time by which it was decided.
-    pub now: Timestamp,
-}
-
-/// A store did not answer. Nothing was revoked by it; the request is answered with 503.
-pub struct StoreError {
-    kind: StoreErrorKind,
-    message: &'static str,
-    source: Option<Box<dyn Error + Send + Sync>>,
-}
-
-/// What kept a store from answering.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreErrorKind {
-    /// It could not be reached, or has no connection free.
-    Unavailable,
-    /// It did not answer in time, or waited for a lock in vain. The operation may still happen.
-    Timeout,
-    /// It answered something that is no answer: other software wrote to its data, or an older version did.
-    Corrupt,
-}
-
-impl StoreError {
-    /// An error of this kind. `message` is for the developer; it must hold no secret.
-    pub fn new(kind: StoreErrorKind, message: &'static str) -> Self {
-        Self { kind, message, source: None }
-    }
-
-    /// The error behind it.
-    #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// What kept the store from answering.
-    pub fn kind(&self) -> StoreErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Debug for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreError")
-            .field("kind", &self.kind)
-            .field("message", &self.message)
-            .field("source", &self.source)
-            .finish()
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message)
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
-
-pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// [`SessionStore`] without its type: what the service holds. One box a call.
-pub(crate) trait DynStore: Send + Sync {
-    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>>;
-    fn create<'a>(
-        &'a self,
-        session: &'a NewSession,
-        policy: &'a SessionPolicy,
-    ) -> BoxFuture<'a, Result<Creation, StoreError>>;
-    fn rotate<'a>(
-        &'a self,
-        presented: &'a Presented,
-        policy: &'a SessionPolicy,
-    ) -> BoxFuture<'a, Result<Rotation, StoreError>>;
-    fn get<'a>(
-        &'a self,
-        subject: &'a SubjectDigest,
-        session_id: &'a SessionId,
-    ) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
-    fn list<'a>(&'a self, subject: &'a SubjectDigest) -> BoxFuture<'a, Result<Vec<Record>, StoreError>>;
-    fn revoke<'a>(
-        &'a self,
-        subject: &'a SubjectDigest,
-        session_id: &'a SessionId,
-        proof: Option<&'a SecretDigest>,
-        attempt: &'a Attempt,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
-    fn revoke_subject<'a>(
-        &'a self,
-        subject: &'a SubjectDigest,
-        except: Option<&'a SessionId>,
-        policy: &'a SessionPolicy,
-        attempt: &'a Attempt,
-    ) -> BoxFuture<'a, Result<u64, StoreError>>;
-    fn mark_used<'a>(
-        &'a self,
-        subject: &'a SubjectDigest,
-        session_id: &'a SessionId,
-        generation: u32,
-        issue: u32,
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
-    fn feed(&self) -> Option<&SessionFeed>;
-}
-
-impl<S: SessionStore> DynStore for S {
-    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>> {
-        Box::pin(SessionStore::now(self))
-    }
-
-    fn create<'a>(
-        &'a self,
-        session: &'a NewSession,
-        policy: &'a SessionPolicy,
-    ) -> BoxFuture<'a, Result<Creation, StoreError>> {
-        Box::pin(SessionStore::create(self, session, policy))
-    }
-
-    fn rotate<'a>(
-        &'a self,
-        presented: &'a Presented,
-        policy: &'a SessionPolicy,
-    ) -> BoxFuture<'a, Result<Rotation, StoreError>> {
-        Box::pin(SessionStore::rotate(self, presented, policy))
-    }
-
-    fn get<'a>(
-        &'a self,
-        subject: &'a SubjectDigest,
-        session_id: &'a SessionId,
-    ) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        Box::pin(SessionStore::get(self, subject, session_id))
-    }
-
-    fn list<'a>(&'a self, subject: &'a SubjectDigest) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
-        Box::pin(SessionStore::list(self, subject))
-    }
-
-    fn revoke<'a>(
-        &'a self,
-        subject: &'a SubjectDigest,
-        session_id: &'a SessionId,
-        proof: Option<&'a SecretDigest>,
-        attempt: &'a Attempt,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(SessionStore::revoke(self, subject, session_id, proof, attempt))
-    }
-
-    fn revoke_subject<'a>(
-        &'a self,
-        subject: &'a SubjectDigest,
-        except: Option<&'a SessionId>,
-        policy: &'a SessionPolicy,
-        attempt: &'a Attempt,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        Box::pin(SessionStore::revoke_subject(self, subject, except, policy, attempt))
-    }
-
-    fn mark_used<'a>(
-        &'a self,
-        subject: &'a SubjectDigest,
-        session_id: &'a SessionId,
-        generation: u32,
-        issue: u32,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(SessionStore::mark_used(self, subject, session_id, generation, issue))
-    }
-
-    fn feed(&self) -> Option<&SessionFeed> {
-        SessionStore::feed(self)
-    }
-}
+pub use session_store::SessionStore;

@@ -38,8 +38,8 @@ impl fmt::Debug for ProofId {
 ///
 /// - Of all calls with one proof, on whatever node, within `keep_for` of the first of them at most one is answered with
 ///   true. To look first and write then is not enough.
-/// - A proof is kept for all of `keep_for`, whatever the clocks of the nodes do; how much longer does not matter. What has
-///   no room for another one answers with an error, and forgets none.
+/// - A proof is kept for all of `keep_for`, whatever the clocks of the nodes do; how much longer does not matter. What
+///   has no room for another one answers with an error, and forgets none.
 /// - A call whose future is dropped may have remembered the proof.
 /// - A store that cannot answer says so with an error, and then the request is refused with 503.
 #[diagnostic::on_unimplemented(

@@ -9,8 +9,8 @@ use crate::store::{BoxFuture, SessionFeed, StoreError};
 
 /// What a revocation is kept under: one token, or all of a subject, of one issuer.
 ///
-/// A name is good only within its issuer (RFC 7519, sections 4.1.2 and 4.1.7), so both are part of it. Not the text of a token: a
-/// signature may have a second form that is good.
+/// A name is good only within its issuer (RFC 7519, sections 4.1.2 and 4.1.7), so both are part of it. Not the text of
+/// a token: a signature may have a second form that is good.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RevocationKey([u8; 16]);
 
@@ -55,14 +55,15 @@ impl fmt::Debug for RevocationKey {
 
 /// A memory of revocations: for each key the time before which tokens must have been issued to be refused.
 ///
-/// It has two rules. A time under a key only ever grows, whatever the order of the calls; and what a call has kept, each call that
-/// begins later sees, on each node. A key is forgotten when the longest `keep_for` of its calls is over, and not before.
+/// It has two rules. A time under a key only ever grows, whatever the order of the calls; and what a call has kept,
+/// each call that begins later sees, on each node. A key is forgotten when the longest `keep_for` of its calls is over,
+/// and not before.
 ///
 /// The stores of this crate are all of this, too. [`revocation_contract`](crate::test_util::revocation_contract)
 /// (feature `test-util`) tests another one.
 pub trait RevocationStore: Clone + Send + Sync + 'static {
-    /// From now on refuses the tokens under this key that were issued before `not_before`, and remembers it for `keep_for` at
-    /// least.
+    /// From now on refuses the tokens under this key that were issued before `not_before`, and remembers it for
+    /// `keep_for` at least.
     ///
     /// # Errors
     ///

@@ -35,16 +35,19 @@ mod clock;
 #[doc(hidden)]
 pub mod contract;
 mod fault_store;
+mod faults;
 mod issuer;
 mod revocations;
 mod sessions;
+mod told;
 
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 
 pub use clock::ManualClock;
 pub use contract::{Bench, ShiftTime};
-pub use fault_store::{Fault, FaultStore, Faults, StoreOperation};
+pub use fault_store::FaultStore;
+pub use faults::{Fault, Faults, StoreOperation};
 pub use issuer::{TestIssuer, bearer};
 #[doc(hidden)]
 pub use revocations::a_revocation_is_heard_of;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::contract::Told;
+use super::told::Told;
 use super::unique;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::store::{RevocationKey, RevocationStore, SessionChange};

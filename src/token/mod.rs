@@ -59,8 +59,8 @@
 //! ```
 
 mod algorithm;
-mod arm;
 mod cache;
+mod claim_rules;
 mod claims;
 mod claims_set;
 mod compact;
@@ -75,6 +75,7 @@ mod key;
 mod key_rotation;
 mod keyset;
 mod material;
+mod one_issuer;
 mod prepared;
 mod profile;
 mod several;
@@ -83,7 +84,6 @@ mod verified;
 mod verifier;
 
 pub use algorithm::Algorithm;
-pub(crate) use arm::Bound;
 pub(crate) use claims::ClaimsJson;
 pub use claims::{Claims, NoClaims, ReadClaims};
 pub(crate) use compact::{Compact, decode};
@@ -103,5 +103,6 @@ pub use keyset::{KeySet, KeySetHandle, SkippedKey};
 #[cfg(feature = "jwks")]
 pub(crate) use keyset::{Skipped, WeakKeySet, report};
 pub use material::KeyForm;
+pub(crate) use one_issuer::Bound;
 pub use verified::{AnyVerified, Registered, Verified};
 pub use verifier::Verifier;

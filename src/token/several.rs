@@ -5,43 +5,43 @@ use std::fmt;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::token::arm::{Arm, Check};
 use crate::token::claims_set::once;
 use crate::token::compact::{Compact, decode};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::json::Text;
+use crate::token::one_issuer::{Check, OneIssuer};
 
 /// Issuers, of which each is there once.
 pub(crate) struct Several<C> {
     /// In the order of their names.
-    arms: Box<[Arm<C>]>,
+    issuers: Box<[OneIssuer<C>]>,
     max_token_bytes: usize,
 }
 
 impl<C> Several<C> {
-    pub(crate) fn new(mut arms: Vec<Arm<C>>) -> Result<Self, ConfigError> {
-        arms.sort_by(|one, other| one.issuer().cmp(other.issuer()));
-        if arms.windows(2).any(|pair| pair[0].issuer() == pair[1].issuer()) {
+    pub(crate) fn new(mut issuers: Vec<OneIssuer<C>>) -> Result<Self, ConfigError> {
+        issuers.sort_by(|one, other| one.name().cmp(other.name()));
+        if issuers.windows(2).any(|pair| pair[0].name() == pair[1].name()) {
             return Err(ConfigError::new(
                 ConfigErrorKind::Issuer,
                 "two verifiers are for the same issuer: put all of its keys into one configuration",
             ));
         }
-        Ok(Self::of(arms.into()))
+        Ok(Self::of(issuers.into()))
     }
 
-    fn of(arms: Box<[Arm<C>]>) -> Self {
-        let max_token_bytes = arms.iter().map(Arm::max_token_bytes).max().unwrap_or_default();
-        Self { arms, max_token_bytes }
+    fn of(issuers: Box<[OneIssuer<C>]>) -> Self {
+        let max_token_bytes = issuers.iter().map(OneIssuer::max_token_bytes).max().unwrap_or_default();
+        Self { issuers, max_token_bytes }
     }
 
     /// The same issuers, each with one more check behind its others.
     pub(crate) fn and(&self, check: &Check<C>) -> Self {
-        Self::of(self.arms.iter().map(|arm| arm.and(check)).collect())
+        Self::of(self.issuers.iter().map(|issuer| issuer.and(check)).collect())
     }
 
-    pub(crate) fn arms(&self) -> &[Arm<C>] {
-        &self.arms
+    pub(crate) fn issuers(&self) -> &[OneIssuer<C>] {
+        &self.issuers
     }
 
     /// The largest maximum of them all.
@@ -51,13 +51,13 @@ impl<C> Several<C> {
 
     /// The issuer that a token names, and by whose rules it is to be verified. The token only says so: what it says is
     /// believed once a key of that issuer has signed it.
-    pub(crate) fn choose(&self, token: &str) -> Result<&Arm<C>, TokenError> {
+    pub(crate) fn choose(&self, token: &str) -> Result<&OneIssuer<C>, TokenError> {
         let compact = Compact::split(token, self.max_token_bytes)?;
         let json = decode(compact.payload)?;
         let iss = read_iss(&json)?;
-        let at = self.arms.binary_search_by(|arm| arm.issuer().cmp(&iss.0));
+        let at = self.issuers.binary_search_by(|issuer| issuer.name().cmp(&iss.0));
         at.ok()
-            .and_then(|at| self.arms.get(at))
+            .and_then(|at| self.issuers.get(at))
             .ok_or_else(|| TokenError::new(TokenErrorKind::Issuer, "`iss` is none of the configured issuers"))
     }
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::token::arm::{Arm, Bound, Check};
 use crate::token::claims::ReadClaims;
 use crate::token::config::Core;
 use crate::token::error::TokenError;
+use crate::token::one_issuer::{Bound, Check, OneIssuer};
 use crate::token::several::Several;
 use crate::token::verified::{Registered, Verified};
 
@@ -23,25 +23,25 @@ pub struct Verifier<C> {
 
 enum Trusted<C> {
     /// No choice, so nothing of a token is read to make one.
-    One(Arm<C>),
+    One(OneIssuer<C>),
     Several(Arc<Several<C>>),
 }
 
 impl<C> Verifier<C> {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { trusted: Trusted::One(Arm::new(core)) }
+        Self { trusted: Trusted::One(OneIssuer::new(core)) }
     }
 
-    fn arms(&self) -> &[Arm<C>] {
+    fn issuers(&self) -> &[OneIssuer<C>] {
         match &self.trusted {
-            Trusted::One(arm) => std::slice::from_ref(arm),
-            Trusted::Several(several) => several.arms(),
+            Trusted::One(issuer) => std::slice::from_ref(issuer),
+            Trusted::Several(several) => several.issuers(),
         }
     }
 
     pub(crate) fn max_token_bytes(&self) -> usize {
         match &self.trusted {
-            Trusted::One(arm) => arm.max_token_bytes(),
+            Trusted::One(issuer) => issuer.max_token_bytes(),
             Trusted::Several(several) => several.max_token_bytes(),
         }
     }
@@ -96,14 +96,15 @@ impl<C: ReadClaims> Verifier<C> {
     where
         I: IntoIterator<Item = Self>,
     {
-        let mut arms: Vec<_> = verifiers.into_iter().flat_map(|verifier| verifier.arms().to_vec()).collect();
-        if arms.len() > 1 {
-            return Ok(Self { trusted: Trusted::Several(Arc::new(Several::new(arms)?)) });
+        let mut issuers: Vec<_> =
+            verifiers.into_iter().flat_map(|verifier| verifier.issuers().to_vec()).collect();
+        if issuers.len() > 1 {
+            return Ok(Self { trusted: Trusted::Several(Arc::new(Several::new(issuers)?)) });
         }
         let none = || {
             ConfigError::new(ConfigErrorKind::Issuer, "there is no verifier, so no issuer would be trusted")
         };
-        arms.pop().map(|only| Self { trusted: Trusted::One(only) }).ok_or_else(none)
+        issuers.pop().map(|only| Self { trusted: Trusted::One(only) }).ok_or_else(none)
     }
 
     /// Adds a check of one's own, which runs last, for each token: over the registered claims and the application's.
@@ -133,7 +134,7 @@ impl<C: ReadClaims> Verifier<C> {
     {
         let check: Check<C> = Arc::new(check);
         let trusted = match &self.trusted {
-            Trusted::One(arm) => Trusted::One(arm.and(&check)),
+            Trusted::One(issuer) => Trusted::One(issuer.and(&check)),
             Trusted::Several(several) => Trusted::Several(Arc::new(several.and(&check))),
         };
         Self { trusted }
@@ -160,13 +161,13 @@ impl<C: ReadClaims> Verifier<C> {
     /// other.
     pub(crate) fn recall(&self, token: &[u8], bound: Bound) -> Option<Result<Verified<C>, TokenError>> {
         // One that was accepted before is of the issuer that it would be given to again.
-        self.arms().iter().find_map(|arm| arm.recall(token, bound))
+        self.issuers().iter().find_map(|issuer| issuer.recall(token, bound))
     }
 
     /// The second half: what is decided over a token at first sight.
     pub(crate) fn verify_anew(&self, token: &str, bound: Bound) -> Result<Verified<C>, TokenError> {
         match &self.trusted {
-            Trusted::One(arm) => arm.verify_anew(token, bound),
+            Trusted::One(issuer) => issuer.verify_anew(token, bound),
             Trusted::Several(several) => several.choose(token)?.verify_anew(token, bound),
         }
     }
@@ -176,7 +177,7 @@ impl<C: ReadClaims> Verifier<C> {
 impl<C> Clone for Verifier<C> {
     fn clone(&self) -> Self {
         let trusted = match &self.trusted {
-            Trusted::One(arm) => Trusted::One(arm.clone()),
+            Trusted::One(issuer) => Trusted::One(issuer.clone()),
             Trusted::Several(several) => Trusted::Several(Arc::clone(several)),
         };
         Self { trusted }
@@ -187,9 +188,11 @@ impl<C> fmt::Debug for Verifier<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut verifier = f.debug_struct("Verifier");
         match &self.trusted {
-            Trusted::One(arm) => verifier.field("issuer", &arm.issuer()).field("audiences", &arm.audiences()),
+            Trusted::One(issuer) => {
+                verifier.field("issuer", &issuer.name()).field("audiences", &issuer.audiences())
+            }
             Trusted::Several(several) => {
-                let issuers: Vec<_> = several.arms().iter().map(Arm::issuer).collect();
+                let issuers: Vec<_> = several.issuers().iter().map(OneIssuer::name).collect();
                 verifier.field("issuers", &issuers)
             }
         };

@@ -110,7 +110,8 @@ struct Origin<'a> {
 }
 
 impl Event {
-    fn name(&self) -> String {
+    /// What happened, in a few words: the names that [`Report::counts`] has.
+    pub fn name(&self) -> String {
         match &self.what {
             What::Login { outcome: Some(Login::Opened { evicted, .. }), .. } if !evicted.is_empty() => {
                 "login, evicting".into()

@@ -4,6 +4,7 @@
 // As in `mod.rs`.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -88,6 +89,12 @@ impl<S: SessionStore> Load<S> {
         let events = std::mem::take(&mut *self.events.lock().unwrap());
         let cap = self.policy.sessions_per_subject() as usize;
         (told, History { events, cap, ..History::default() })
+    }
+
+    /// Whether each of these was seen: names of [`Event::name`].
+    pub fn has_seen(&self, names: &[&str]) -> bool {
+        let seen: BTreeSet<_> = self.events.lock().unwrap().iter().map(Event::name).collect();
+        names.iter().all(|name| seen.contains(*name))
     }
 
     /// Later than all moments before it.

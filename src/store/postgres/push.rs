@@ -14,8 +14,8 @@ use crate::store::listen::{BoxError, Ear, QUIET, soon};
 use crate::store::postgres::PostgresStore;
 
 impl PostgresStore {
-    /// Hears what other nodes end, over a connection of its own, without TLS, to the server of this URL. It must be the one
-    /// that takes writes, and no pooler in transaction mode.
+    /// Hears what other nodes end, over a connection of its own, without TLS, to the server of this URL. It must be the
+    /// one that takes writes, and no pooler in transaction mode.
     ///
     /// # Errors
     ///

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::lease::Lease;
-use super::{Failure, Parameter, PostgresStore, RETRIES, window};
+use super::PostgresStore;
+use super::codec::window;
+use super::operation::{Parameter, on_connection};
 use crate::clock::Timestamp;
 use crate::store::{RevocationKey, RevocationStore, SessionFeed, StoreError};
 

@@ -11,11 +11,12 @@ use crate::store::listen::{BoxError, Ear, QUIET, soon};
 use crate::store::redis::RedisStore;
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
-    /// Hears what other nodes end, over a connection of its own to the server of this URL, which is the store's, or one that
-    /// has its messages: a replica, any node of a cluster.
+    /// Hears what other nodes end, over a connection of its own to the server of this URL, which is the store's, or one
+    /// that has its messages: a replica, any node of a cluster.
     ///
-    /// The scripts publish on the channel `PREFIX:ended`. An account that may not is no failure: then nothing is heard. Channels
-    /// know no database number: stores of one prefix in several databases hear each other, and ask a little more.
+    /// The scripts publish on the channel `PREFIX:ended`. An account that may not is no failure: then nothing is heard.
+    /// Channels know no database number: stores of one prefix in several databases hear each other, and ask a little
+    /// more.
     ///
     /// # Errors
     ///

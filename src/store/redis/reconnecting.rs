@@ -18,8 +18,8 @@ use crate::error::{ConfigError, ConfigErrorKind};
 /// Less than the store's, so that a connection that hangs is noticed here, and replaced.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// A connection that is given up takes what was not sent along. The system would go on sending for minutes, and a command
-/// that arrives so late, after others of newer connections, undoes what was done meanwhile.
+/// A connection that is given up takes what was not sent along. The system would go on sending for minutes, and a
+/// command that arrives so late, after others of newer connections, undoes what was done meanwhile.
 fn abandoned_at_once() -> TcpSettings {
     let settings = TcpSettings::default().set_linger_time(Duration::ZERO);
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]

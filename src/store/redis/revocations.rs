@@ -19,8 +19,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     }
 }
 
-/// Is kept by the clock of the server, and read by a plain `GET`: a connection that sends reads to replicas may miss what
-/// was revoked just before.
+/// Is kept by the clock of the server, and read by a plain `GET`: a connection that sends reads to replicas may miss
+/// what was revoked just before.
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RevocationStore for RedisStore<C> {
     async fn revoke_issued_before(
         &self,

@@ -1,21 +1,18 @@
-//! [`Arm`]: all that is decided over a token by the rules of its one issuer.
+//! [`OneIssuer`]: the way of a token through the rules of the one issuer that it is held against.
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::clock::Timestamp;
-use crate::thumbprint::Thumbprint;
 use crate::token::cache::{FoundKey, Remembered, TokenCache};
+use crate::token::claim_rules;
 use crate::token::claims::ReadClaims;
-use crate::token::claims_set::{ClaimsSet, Confirmation, OneOrMany};
+use crate::token::claims_set::ClaimsSet;
 use crate::token::compact::{Compact, Scratch};
 use crate::token::config::Core;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::header::Header;
-use crate::token::json::{NumericDate, Text};
+use crate::token::json::Text;
 use crate::token::keyset::KeySet;
-use crate::token::texts::Texts;
 use crate::token::verified::{Registered, Verified};
 
 /// Longer ones than these are decoded on the heap.
@@ -34,7 +31,7 @@ pub(crate) enum Bound {
 }
 
 /// One issuer as it is trusted: its configuration, keys included, and the application's checks of its tokens.
-pub(crate) struct Arm<C> {
+pub(crate) struct OneIssuer<C> {
     core: Arc<Core>,
     checks: Arc<[Check<C>]>,
     cache: Arc<TokenCache<C>>,
@@ -43,20 +40,20 @@ pub(crate) struct Arm<C> {
 pub(crate) type Check<C> = Arc<dyn Fn(&Registered, &C) -> Result<(), Cow<'static, str>> + Send + Sync>;
 
 // By hand, as a derive would ask for `C: Clone`.
-impl<C> Clone for Arm<C> {
+impl<C> Clone for OneIssuer<C> {
     fn clone(&self) -> Self {
         let (core, checks) = (Arc::clone(&self.core), Arc::clone(&self.checks));
         Self { core, checks, cache: Arc::clone(&self.cache) }
     }
 }
 
-impl<C> Arm<C> {
+impl<C> OneIssuer<C> {
     pub(crate) fn new(core: Arc<Core>) -> Self {
         let cache = TokenCache::new(core.cache);
         Self { core, checks: Arc::new([]), cache }
     }
 
-    pub(crate) fn issuer(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.core.issuer
     }
 
@@ -75,7 +72,7 @@ impl<C> Arm<C> {
     }
 }
 
-impl<C: ReadClaims> Arm<C> {
+impl<C: ReadClaims> OneIssuer<C> {
     /// What is decided over a token that was accepted before; `None` for any other.
     pub(crate) fn recall(&self, token: &[u8], bound: Bound) -> Option<Result<Verified<C>, TokenError>> {
         let core = &*self.core;
@@ -87,9 +84,9 @@ impl<C: ReadClaims> Arm<C> {
         }
         let registered = verified.registered();
         if bound == Bound::Refused && registered.is_bound() {
-            return Some(Err(not_shown()));
+            return Some(Err(claim_rules::not_shown()));
         }
-        if let Err(error) = check_times(begins, registered.expires_at, core.leeway, now) {
+        if let Err(error) = claim_rules::check_times(begins, registered.expires_at, core.leeway, now) {
             if error.kind() == TokenErrorKind::Expired {
                 self.cache.forget(token);
             }
@@ -138,7 +135,7 @@ impl<C: ReadClaims> Arm<C> {
             }
         }
         let now = core.clock.now();
-        let (registered, begins) = check(core, &set, bound, now)?;
+        let (registered, begins) = claim_rules::check(core, &set, bound, now)?;
         self.run_checks(&registered, &claims)?;
         let verified = Verified::new(registered, claims);
         self.cache.insert(token.as_bytes(), Remembered { verified: verified.clone(), begins, key, at: now });
@@ -170,113 +167,4 @@ fn check_signature(
     } else {
         Err(TokenError::new(TokenErrorKind::Signature, "the signature is not by the key"))
     }
-}
-
-/// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1), and tells from when the token is good.
-fn check(
-    core: &Core,
-    set: &ClaimsSet<'_>,
-    bound: Bound,
-    now: Timestamp,
-) -> Result<(Registered, Timestamp), TokenError> {
-    let raw = &set.registered;
-    let error = |kind, detail: &'static str| Err(TokenError::new(kind, detail));
-
-    match &raw.iss {
-        None => return error(TokenErrorKind::Claims, "`iss` is missing"),
-        Some(Text(iss)) if **iss != *core.issuer => {
-            return error(TokenErrorKind::Issuer, "`iss` is not the configured issuer");
-        }
-        Some(_) => {}
-    }
-    check_audience(core, set)?;
-    match &raw.sub {
-        None => return error(TokenErrorKind::Claims, "`sub` is missing"),
-        Some(Text(sub)) if sub.is_empty() => return error(TokenErrorKind::Claims, "`sub` is empty"),
-        Some(_) => {}
-    }
-    let (Some(exp), Some(iat)) = (raw.exp, raw.iat) else {
-        return error(TokenErrorKind::Claims, "`exp` or `iat` is missing");
-    };
-    let (expires_at, issued_at) = (exp.rounded_down(), iat.rounded_up());
-    if issued_at > expires_at {
-        return error(TokenErrorKind::Claims, "`iat` is later than `exp`");
-    }
-    if expires_at.saturating_duration_since(issued_at) > core.accepted_lifetime {
-        return error(TokenErrorKind::Lifetime, "the token lives longer than is accepted");
-    }
-    let begins = raw.nbf.map_or(issued_at, |nbf| nbf.rounded_up().max(issued_at));
-    check_times(begins, expires_at, core.leeway, now)?;
-    let jkt = match &raw.cnf {
-        None => None,
-        Some(Confirmation::Thumbprint(Text(jkt))) if jkt.parse::<Thumbprint>().is_ok() => Some(&**jkt),
-        Some(_) => {
-            return error(TokenErrorKind::Bound, "the token is bound to something that cannot be checked");
-        }
-    };
-    if jkt.is_some() && bound == Bound::Refused {
-        return Err(not_shown());
-    }
-    core.profile.check_values(set)?;
-
-    // In the order of the places in `Registered`.
-    let texts = [&raw.sub, &raw.scope, &raw.jti, &raw.client_id, &raw.sid, &raw.acr, &None];
-    let mut texts = texts.map(|text| text.as_ref().map(|Text(text)| &**text));
-    texts[Registered::JKT] = jkt;
-    let scope = core.profile.scope(set)?;
-    texts[Registered::SCOPE] = scope.as_deref();
-    let registered = Registered {
-        issuer: Arc::clone(&core.issuer),
-        texts: Texts::new(texts),
-        generation: raw.generation,
-        reissue: raw.reissue.unwrap_or_default(),
-        authenticated_at: raw.auth_time.map(NumericDate::rounded_down),
-        issued_at,
-        expires_at,
-    };
-    Ok((registered, begins))
-}
-
-fn not_shown() -> TokenError {
-    TokenError::new(TokenErrorKind::Bound, "the token is bound to a key that was not shown")
-}
-
-/// `aud`, and the claim that stands in for it where an issuer writes none. Where a token has both, both must name this
-/// service (RFC 7519, section 4.1.3).
-fn check_audience(core: &Core, set: &ClaimsSet<'_>) -> Result<(), TokenError> {
-    let missing = |name| TokenError::new(TokenErrorKind::Claims, format!("`{name}` is missing"));
-    let names_us = |name: &str, aud: &OneOrMany<'_>| {
-        let error = |detail| Err(TokenError::new(TokenErrorKind::Audience, detail));
-        if !core.audiences.iter().any(|audience| aud.contains(audience)) {
-            return error(format!("`{name}` does not name this service"));
-        }
-        if core.single_audience && aud.len() > 1 {
-            return error(format!("`{name}` names other services, too"));
-        }
-        Ok(())
-    };
-    let aud = set.registered.aud.as_ref();
-    match core.profile.audience(set) {
-        None => names_us("aud", aud.ok_or_else(|| missing("aud"))?),
-        Some((name, stand_in)) => {
-            names_us(name, &stand_in.ok_or_else(|| missing(name))?)?;
-            aud.map_or(Ok(()), |aud| names_us("aud", aud))
-        }
-    }
-}
-
-/// `exp` names the first moment at which the token is no longer good.
-fn check_times(
-    begins: Timestamp,
-    expires_at: Timestamp,
-    leeway: Duration,
-    now: Timestamp,
-) -> Result<(), TokenError> {
-    if now >= expires_at.saturating_add(leeway) {
-        return Err(TokenError::new(TokenErrorKind::Expired, "the token has expired"));
-    }
-    if now.saturating_add(leeway) < begins {
-        return Err(TokenError::new(TokenErrorKind::NotYetValid, "the token is not valid yet"));
-    }
-    Ok(())
 }
