@@ -1,8 +1,8 @@
 //! The check against cross-site requests, a pure function of the headers.
 //!
-//! It runs where a browser authenticates by itself: for `POST /login`, for every unsafe request that carries the refresh
-//! cookie, and for those whose access token came in a cookie; not where only a bearer header or a token in the body
-//! authenticates, which no browser sends by itself. In this order:
+//! It runs where a browser authenticates by itself: for `POST /login`, for every unsafe request that carries the
+//! refresh cookie, and for those whose access token came in a cookie; not where only a bearer header or a token in the
+//! body authenticates, which no browser sends by itself. In this order:
 //!
 //! 1. `Sec-Fetch-Site: same-origin`: pass. `cross-site`: refuse. `same-site`: refuse, unless siblings are trusted and
 //!    the `Origin` is one of ours.

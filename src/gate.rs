@@ -40,7 +40,8 @@ impl Refusal {
     }
 }
 
-/// Does with a request what is ahead of it. The service that was polled ready is the one that is called, now or after the answer.
+/// Does with a request what is ahead of it. The service that was polled ready is the one that is called, now or after
+/// the answer.
 pub(crate) fn pass<S, B, R>(
     inner: &mut S,
     request: Request<B>,
@@ -82,7 +83,8 @@ struct Waiting<S, B> {
 
 pin_project! {
     /// The future of [`RequireAsync`](crate::RequireAsync), [`LiveSessions`](crate::LiveSessions) and
-    /// [`Revoked`](crate::Revoked): waits for a decision, where there is one to wait for, and then for the inner service.
+    /// [`Revoked`](crate::Revoked): waits for a decision, where there is one to wait for, and then for the inner
+    /// service.
     pub struct GatedFuture<S, B>
     where
         S: Service<Request<B>>,

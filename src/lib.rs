@@ -3,8 +3,8 @@
 //!
 //! Access tokens are JWTs of 15 minutes (RFC 9068), checked without I/O. The refresh token travels in an `HttpOnly`
 //! cookie, is good once, and its session lives for 7 days without use and 30 at most. A stolen one is found out when
-//! thief and owner have both used it, half a minute apart, and then the session ends. Tabs, retries and lost answers within
-//! that half minute do not end it; [`manual::rotation`] draws both.
+//! thief and owner have both used it, half a minute apart, and then the session ends. Tabs, retries and lost answers
+//! within that half minute do not end it; [`manual::rotation`] draws both.
 //!
 //! # Where to go
 //!
@@ -70,15 +70,15 @@
 //!
 //! Mount `auth` at [`auth.path()`](AuthService::path) or put it in front of a service by [`AuthLayer`], put `bearer` in
 //! front of what needs a user, and read `Verified::<User>::of(request.extensions())` there; with the feature `axum`,
-//! `Verified<User>` is an extractor. The examples `demo` (axum, with a page), `axum`, `tonic`, `hyper` and `tls` show it
-//! whole, and `client` the other end.
+//! `Verified<User>` is an extractor. The examples `demo` (axum, with a page), `axum`, `tonic`, `hyper` and `tls` show
+//! it whole, and `client` the other end.
 //!
 //! # What is checked
 //!
-//! The rules stand in order in the documentation of the modules that hold them: [`token`] (an access token),
-//! [`bearer`] (a request), [`live`] (its session), [`revocation`] (tokens without one), [`authorize`] (scopes), [`dpop`]
-//! (proofs of a key), [`service`] (login, refresh, logout), [`session`] (rotation). What happens is told by stable
-//! `tracing` events and counters: [`manual::observability`].
+//! The rules stand in order in the documentation of the modules that hold them: [`token`] (an access token), [`bearer`]
+//! (a request), [`live`] (its session), [`revocation`] (tokens without one), [`authorize`] (scopes), [`dpop`] (proofs
+//! of a key), [`service`] (login, refresh, logout), [`session`] (rotation). What happens is told by stable `tracing`
+//! events and counters: [`manual::observability`].
 //!
 //! # Features
 //!
@@ -99,8 +99,8 @@
 //! | `metrics` | | counters through the crate `metrics`, see [`manual::observability`] |
 //! | `test-util` | | `test_util`: for tests, an issuer of good and bad tokens, a clock to be set by hand, a store that fails on demand, the contract of session stores, and a [guide](test_util::guide) |
 //!
-//! Without a backend everything compiles, and one is given as an argument: [`Crypto`]. Whatever other crates of the tree
-//! switch on in `jsonwebtoken`, the backend is the one that is named here.
+//! Without a backend everything compiles, and one is given as an argument: [`Crypto`]. Whatever other crates of the
+//! tree switch on in `jsonwebtoken`, the backend is the one that is named here.
 //!
 
 pub mod authorize;

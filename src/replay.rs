@@ -14,12 +14,13 @@ use crate::metrics;
 use crate::reject::{Refuser, RejectionKind, ResponseBody};
 use crate::store::{DynReplays, ReplayStore};
 
-/// Refuses DPoP proofs that another node has seen (RFC 9449, section 11.1), by a store that all of them share. Cheap to clone.
+/// Refuses DPoP proofs that another node has seen (RFC 9449, section 11.1), by a store that all of them share. Cheap to
+/// clone.
 ///
-/// It stands behind a [`JwtAuthLayer`](crate::JwtAuthLayer) that [accepts proofs](crate::JwtAuthLayer::dpop), which itself
-/// refuses those that this process has seen: one node needs no store. Requests without a proof pass and are not asked for. The
-/// store is asked once for each other request; where it does not answer, that is refused with 503 (gRPC: 14), and never twice, as
-/// the first question may have been heard.
+/// It stands behind a [`JwtAuthLayer`](crate::JwtAuthLayer) that [accepts proofs](crate::JwtAuthLayer::dpop), which
+/// itself refuses those that this process has seen: one node needs no store. Requests without a proof pass and are not
+/// asked for. The store is asked once for each other request; where it does not answer, that is refused with 503 (gRPC:
+/// 14), and never twice, as the first question may have been heard.
 ///
 /// The inner service must be `Clone`, as it is called after the store was asked.
 ///

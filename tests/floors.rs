@@ -34,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("context", &["clock", "secret", "error", "url", "token", "session", "store", "extract", "reject"]),
     // What those roads share that may have to wait before they decide.
     ("gate", &["context", "reject"]),
-    ("near", &[]),
+    ("near", &["timer"]),
     // Pages without code.
     ("manual", &[]),
     // What a resource says of itself. On this floor, as the bearer layer names its URL.

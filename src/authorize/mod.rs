@@ -7,9 +7,9 @@
 //! | [`RequireAsyncLayer`] | the same, for a predicate that waits | 403, or 503 if it cannot tell |
 //! | [`StepUpLayer`] | a user who authenticated recently or strongly enough | 401 `insufficient_user_authentication` (RFC 9470) |
 //!
-//! For each request, in this order: without a bearer layer before it 500, and the log names the mistake; what an observing
-//! layer let pass is refused as it would have been there; without a token 401; then the rule. Refusals are in the realm,
-//! the protocol and the words ([`map_rejection`](crate::JwtAuthLayer::map_rejection)) of the bearer layer.
+//! For each request, in this order: without a bearer layer before it 500, and the log names the mistake; what an
+//! observing layer let pass is refused as it would have been there; without a token 401; then the rule. Refusals are in
+//! the realm, the protocol and the words ([`map_rejection`](crate::JwtAuthLayer::map_rejection)) of the bearer layer.
 //!
 //! ```
 //! use std::convert::Infallible;

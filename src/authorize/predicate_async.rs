@@ -25,8 +25,8 @@ type Ask<C> = dyn Fn(Verified<C>) -> Decision + Send + Sync;
 /// As [`RequireLayer`](crate::RequireLayer), for a predicate that waits for something: a table of permissions, another
 /// service. An error is answered with 503 (gRPC: 14), and goes to the log; neither a yes nor a no.
 ///
-/// The inner service is called after the wait, so it must be `Clone`; the clone that was polled ready is the one that is
-/// called. A client that goes away drops the predicate's future.
+/// The inner service is called after the wait, so it must be `Clone`; the clone that was polled ready is the one that
+/// is called. A client that goes away drops the predicate's future.
 ///
 /// ```
 /// use tower_jwt_auth::{NoClaims, RequireAsyncLayer, Verified};

@@ -58,7 +58,8 @@ impl<C> JwtAuthLayer<C> {
         Self { settings: Arc::new(settings) }
     }
 
-    /// Lets requests without a token pass, as [`Outcome::Anonymous`](crate::Outcome::Anonymous). A bad token is refused.
+    /// Lets requests without a token pass, as [`Outcome::Anonymous`](crate::Outcome::Anonymous). A bad token is
+    /// refused.
     pub fn optional(self) -> Self {
         self.with(|settings| settings.mode = Mode::Optional)
     }
@@ -157,11 +158,11 @@ impl<C> JwtAuthLayer<C> {
         Ok(self.with(|settings| settings.sources = sources))
     }
 
-    /// Accepts tokens that are bound to a key, with the scheme `DPoP` and a proof in the header of that name (RFC 9449): beside
-    /// bearer tokens, or [instead of them](crate::DpopBuilder::required). See [`dpop`](crate::dpop).
+    /// Accepts tokens that are bound to a key, with the scheme `DPoP` and a proof in the header of that name (RFC
+    /// 9449): beside bearer tokens, or [instead of them](crate::DpopBuilder::required). See [`dpop`](crate::dpop).
     ///
-    /// A proof is for one URL, so this layer must see the path that the client has sent: put it around routers that cut some off
-    /// the front, or name that part in the URL of the settings.
+    /// A proof is for one URL, so this layer must see the path that the client has sent: put it around routers that cut
+    /// some off the front, or name that part in the URL of the settings.
     ///
     /// # Errors
     ///

@@ -4,24 +4,24 @@
 //!
 //! 1. the bearer credential of the header `Authorization`, or of a header or cookie that was added; none: 401 with a
 //!    challenge without error;
-//! 2. a malformed, repeated or too long one: 400 `invalid_request`; one of a cookie, with a request that another site may
-//!    have made: 403 `cross_site`;
+//! 2. a malformed, repeated or too long one: 400 `invalid_request`; one of a cookie, with a request that another site
+//!    may have made: 403 `cross_site`;
 //! 3. [`Verifier::verify`](crate::Verifier::verify); refused: 401 `invalid_token`, the same text for each reason;
 //! 4. one [`AuthContext`](crate::AuthContext) into the request's extensions, the credential marked sensitive for layers
 //!    that print headers, and the inner service is called.
 //!
-//! [`JwtAuthLayer::optional`] lets requests without a token pass, [`JwtAuthLayer::observe`] all of them. Answers of one's
-//! own are made by [`JwtAuthLayer::map_rejection`].
+//! [`JwtAuthLayer::optional`] lets requests without a token pass, [`JwtAuthLayer::observe`] all of them. Answers of
+//! one's own are made by [`JwtAuthLayer::map_rejection`].
 //!
 //! A refused request never reaches the inner service. The inner service needs no `Clone`, is called in place, and its
 //! error type is left alone; nothing is boxed and nothing awaited on the way.
 //!
-//! A layer that is there or not, by a setting: [`observe`](JwtAuthLayer::observe) keeps the type and lets all pass. Through
-//! tower's `option_layer` both ways need one type of body, which `MapResponseBodyLayer` of tower-http makes:
+//! A layer that is there or not, by a setting: [`observe`](JwtAuthLayer::observe) keeps the type and lets all pass.
+//! Through tower's `option_layer` both ways need one type of body, which `MapResponseBodyLayer` of tower-http makes:
 //! `option_layer(enabled.then(|| (MapResponseBodyLayer::new(Body::new), bearer)))`.
 //!
-//! A layer outside that prints headers sees the credential unmarked: put it inside, or `SetSensitiveRequestHeadersLayer`
-//! of tower-http further out.
+//! A layer outside that prints headers sees the credential unmarked: put it inside, or
+//! `SetSensitiveRequestHeadersLayer` of tower-http further out.
 //!
 //! Put CORS outside: a preflight carries no credentials by design and would be refused. A browser client on another
 //! origin reads the challenge only with `Access-Control-Expose-Headers: WWW-Authenticate`. Put limits outside, too: a

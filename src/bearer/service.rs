@@ -44,7 +44,8 @@ struct Accepted {
 }
 
 impl<S, C: ReadClaims> JwtAuth<S, C> {
-    /// The whole decision over a request: puts the context into its extensions, or says why not. The nonce is for the answer.
+    /// The whole decision over a request: puts the context into its extensions, or says why not. The nonce is for the
+    /// answer.
     fn check<B>(&self, request: &mut Request<B>) -> Result<Option<HeaderValue>, Rejection> {
         let Settings { responder, sources, dpop, mode, strips, .. } = &*self.settings;
         let mut is_malformed = false;

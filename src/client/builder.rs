@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::client::endpoint::{Carrier, Endpoint};
 use crate::client::origin::{Origin, Origins};
 use crate::client::proof::Place;
 use crate::client::session::Session;
 use crate::client::state::Shared;
 use crate::client::tokens::DynStorage;
-use crate::client::wire::{Carrier, Endpoint};
 use crate::clock::{Clock, SystemClock};
 use crate::cookie::CookiePolicy;
 use crate::error::{ConfigError, ConfigErrorKind};
@@ -51,8 +51,8 @@ impl SessionBuilder {
         self
     }
 
-    /// As [`add_origin`](Self::add_origin), also for http on another machine, and needed if the session service itself is
-    /// there: everyone on the way can read the tokens.
+    /// As [`add_origin`](Self::add_origin), also for http on another machine, and needed if the session service itself
+    /// is there: everyone on the way can read the tokens.
     pub fn insecure_add_origin(mut self, origin: &str) -> Self {
         self.origins.push((origin.to_owned(), true));
         self
@@ -69,9 +69,9 @@ impl SessionBuilder {
     /// possession: a stolen token is then of no use without the key.
     ///
     /// The key is made at the login, and kept in the [`TokenStorage`](crate::client::TokenStorage) as a part of the
-    /// [`Tokens`](crate::client::Tokens). Tokens that are there without one go on as bearer tokens until the next login, and
-    /// those with one need their proofs also in a session that was built without this. A service that answers such a login
-    /// with a bearer token is [`Unexpected`](crate::client::ClientErrorKind::Unexpected).
+    /// [`Tokens`](crate::client::Tokens). Tokens that are there without one go on as bearer tokens until the next
+    /// login, and those with one need their proofs also in a session that was built without this. A service that
+    /// answers such a login with a bearer token is [`Unexpected`](crate::client::ClientErrorKind::Unexpected).
     pub fn with_dpop(mut self) -> Self {
         self.with_dpop = true;
         self

@@ -1,16 +1,17 @@
 //! The one refresh under way: in a task of its own, so that it ends whatever becomes of those who wait for it.
 //!
 //! 1. The storage is read: what another process got is taken over instead.
-//! 2. An attempt that is not answered in nine seconds, whose connection fails, or that is answered by an outage (5xx) without
-//!    `Retry-After`, is given up and made again at once. One whose proof lacks a nonce is sent once more with it, within the
-//!    same nine seconds, and counts as one.
+//! 2. An attempt that is not answered in nine seconds, whose connection fails, or that is answered by an outage (5xx)
+//!    without `Retry-After`, is given up and made again at once. One whose proof lacks a nonce is sent once more with
+//!    it, within the same nine seconds, and counts as one.
 //! 3. Answered: saved, then used. Refused for good: forgotten. Anything else: those who wait are told, the session is
-//!    kept, and the same task tries again after a back-off, for 30 seconds in all. An attempt that was lost may have been
-//!    carried out, and the server repeats its answer for so long: then nothing keeps the task from asking again every four
-//!    seconds at least, whatever is answered meanwhile.
+//!    kept, and the same task tries again after a back-off, for 30 seconds in all. An attempt that was lost may have
+//!    been carried out, and the server repeats its answer for so long: then nothing keeps the task from asking again
+//!    every four seconds at least, whatever is answered meanwhile.
 //! 4. Other tokens meanwhile, by a login, a logout or another process: the result is thrown away.
 //!
-//! If the task is dropped (its runtime ended) or stands still (its runtime is not driven), those who wait start another.
+//! If the task is dropped (its runtime ended) or stands still (its runtime is not driven), those who wait start
+//! another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,14 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::client::answer::{Asked, Meaning, meaning, skew};
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::Event;
+use crate::client::held::Held;
 use crate::client::schedule::{GIVE_UP, PERSIST, SOON, STANDSTILL, back_off};
-use crate::client::state::{Flight, Held, Login, Outcome, Shared, State, at_server, run};
+use crate::client::state::{Flight, Outcome, Shared, State, at_server, run};
+use crate::client::stored::Login;
 use crate::client::tokens::Tokens;
-use crate::client::wire::{self, Asked, Meaning};
 use crate::clock::Timestamp;
 use crate::secret::random;
 use crate::timer;
@@ -201,7 +204,7 @@ impl Shared {
                 Err(error) if error.kind() == ClientErrorKind::Proof => return Attempt::Failed(error),
                 Err(error) => return Attempt::Lost(error),
             };
-        match wire::meaning(&answer) {
+        match meaning(&answer) {
             Meaning::Granted => match self.endpoint.tokens(&answer, Asked::Refresh(&held.tokens), sent) {
                 Ok(tokens) => Attempt::Granted(tokens),
                 // It says that it was carried out.
@@ -229,7 +232,7 @@ impl Shared {
         match timeout(patience, self.transport.send(request, MAX_ANSWER_BYTES)).await {
             Ok(Ok(answer)) => {
                 let mut state = self.state();
-                if let Some(skew) = wire::skew(answer.headers(), sent, self.clock.now()) {
+                if let Some(skew) = skew(answer.headers(), sent, self.clock.now()) {
                     state.skew = skew;
                 }
                 Ok((answer, at_server(sent, state.skew)))
@@ -270,8 +273,8 @@ impl Shared {
     }
 }
 
-/// The outcome of a flight; `None` if it was dropped, or stands still. In a task of its own, as a caller's runtime may have
-/// no timer.
+/// The outcome of a flight; `None` if it was dropped, or stands still. In a task of its own, as a caller's runtime may
+/// have no timer.
 async fn wait_for(mut flight: watch::Receiver<Option<Outcome>>) -> Result<Option<Outcome>, ClientError> {
     run(async move {
         let landed = timeout(STANDSTILL, flight.wait_for(Option::is_some)).await;

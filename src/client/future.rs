@@ -11,10 +11,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::held::{Epoch, Held};
 use crate::client::layer::replay;
 use crate::client::proof::{Route, With, is_nonce_challenge};
 use crate::client::replay::Replay;
-use crate::client::state::{AfterRefusal, Epoch, Held, Shared};
+use crate::client::state::{AfterRefusal, Shared};
 
 type Access = Pin<Box<dyn Future<Output = Result<Arc<Held>, ClientError>> + Send>>;
 
@@ -217,8 +218,8 @@ type Next<S, P, B> = State<S, P, B, <S as Service<Request<B>>>::Future, <S as Se
 /// A second request, and the rule for a third.
 type Copied<P, B> = Option<(Request<B>, P)>;
 
-/// Puts the token into a request, and makes a copy without it if the rule does. If there can be no proof the request is left
-/// as it is.
+/// Puts the token into a request, and makes a copy without it if the rule does. If there can be no proof the request is
+/// left as it is.
 fn authorize<P, B>(
     route: &Route,
     request: &mut Request<B>,
@@ -293,15 +294,15 @@ fn told<R>(mut response: Response<R>, failed: &mut Option<ClientError>) -> Respo
 /// That a login of another kind is asked for (RFC 9470): no refresh is one.
 const STEP_UP: &str = "insufficient_user_authentication";
 
-/// 401, or what stands for it in gRPC: an answer that is refused before it has a body says so in its headers. Not where a
-/// login of another kind is asked for.
+/// 401, or what stands for it in gRPC: an answer that is refused before it has a body says so in its headers. Not where
+/// a login of another kind is asked for.
 fn is_unauthenticated<R>(response: &Response<R>) -> bool {
     let is_step_up = challenges(response).any(|challenge| challenge.contains(STEP_UP));
     !is_step_up && (response.status() == StatusCode::UNAUTHORIZED || is_unauthenticated_call(response))
 }
 
-/// Whether a proof was refused for the want of a nonce (RFC 9449, section 9). In gRPC the answer need not say why: then it
-/// is so if it has another nonce than the proof had.
+/// Whether a proof was refused for the want of a nonce (RFC 9449, section 9). In gRPC the answer need not say why: then
+/// it is so if it has another nonce than the proof had.
 fn wants_nonce<R>(response: &Response<R>, given: Option<&str>, sent: Option<&str>) -> bool {
     let is_call = is_unauthenticated_call(response);
     if response.status() != StatusCode::UNAUTHORIZED && !is_call {

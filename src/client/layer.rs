@@ -27,16 +27,16 @@ pub struct SessionLayer<P = ReplayEmpty> {
 }
 
 impl SessionLayer {
-    /// A layer for this session. After a 401 it sends requests without a body again, once; with DPoP once more if it is a
-    /// nonce that was missing.
+    /// A layer for this session. After a 401 it sends requests without a body again, once; with DPoP once more if it is
+    /// a nonce that was missing.
     pub fn new(session: Session) -> Self {
         Self { session, relative: None, replay: ReplayEmpty }
     }
 }
 
 impl<P> SessionLayer<P> {
-    /// Says where the wrapped service sends requests whose URI names no host, as those of tonic's generated clients. The
-    /// origin must be one of the session's, or they go without the token.
+    /// Says where the wrapped service sends requests whose URI names no host, as those of tonic's generated clients.
+    /// The origin must be one of the session's, or they go without the token.
     ///
     /// # Errors
     ///

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 
+use crate::client::answer::wants_nonce;
 use crate::client::error::{ClientError, ClientErrorKind};
+use crate::client::held::Held;
 use crate::client::origin::Origin;
-use crate::client::state::{Held, Shared};
-use crate::client::wire;
+use crate::client::state::Shared;
 use crate::clock::Timestamp;
 use crate::dpop::ProofKey;
 use crate::timer;
@@ -150,8 +151,8 @@ impl Shared {
         Ok(Some(Arc::new(key)))
     }
 
-    /// As [`exchange`](Self::exchange); with a key, with a proof by it, and once more at once if the server wants its nonce
-    /// in it. Both together take no longer than `patience`.
+    /// As [`exchange`](Self::exchange); with a key, with a proof by it, and once more at once if the server wants its
+    /// nonce in it. Both together take no longer than `patience`.
     pub(super) async fn exchange_with_proof(
         &self,
         request: Request<Bytes>,
@@ -168,7 +169,7 @@ impl Shared {
             Ok::<_, ClientError>(request)
         };
         let (answer, sent) = self.exchange(proved(request.clone())?, patience).await?;
-        if self.own.note(answer.headers()).is_none() || !wire::wants_nonce(&answer) {
+        if self.own.note(answer.headers()).is_none() || !wants_nonce(&answer) {
             return Ok((answer, sent));
         }
         let left = until.saturating_duration_since(timer::now());

@@ -6,8 +6,8 @@ use http_body::Body;
 /// nonce that the server wants: then a third is made of the second.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say whether a body `{B}` may be sent again",
-    note = "the default sends empty bodies again and needs `B: http_body::Body + Default`; give the layer a closure with \
-            `with_replay(|body: &B| Some(body.clone()))`, or take the retry away with `without_replay()`"
+    note = "the default sends empty bodies again and needs `B: http_body::Body + Default`; give the layer a closure \
+            with `with_replay(|body: &B| Some(body.clone()))`, or take the retry away with `without_replay()`"
 )]
 pub trait Replay<B>: Clone {
     /// A copy to be sent again, or `None` if there can be none. Called before the first is sent.

@@ -11,9 +11,9 @@ use tower_service::Service;
 /// A [`reqwest::Client`](Client) that takes and gives the requests of the crate `http`: as a transport of a
 /// [`Session`](crate::client::Session), and to put a [`SessionLayer`](crate::client::SessionLayer) around.
 ///
-/// Build the client with `redirect(Policy::none())`: it would follow redirects inside the layer. (It takes the token off
-/// when the host changes, but not when only the session's list of origins knows the difference.) The same holds for a
-/// `RemoteJwks`, which follows redirects itself and no further than within the origin.
+/// Build the client with `redirect(Policy::none())`: it would follow redirects inside the layer. (It takes the token
+/// off when the host changes, but not when only the session's list of origins knows the difference.) The same holds for
+/// a `RemoteJwks`, which follows redirects itself and no further than within the origin.
 ///
 /// ```no_run
 /// use tower::{ServiceBuilder, ServiceExt};

@@ -13,14 +13,17 @@ use tokio::time::sleep;
 use tower_service::Service;
 
 use crate::client::BoxError;
+use crate::client::answer::{Asked, failure, wants_nonce};
 use crate::client::builder::SessionBuilder;
+use crate::client::endpoint::Carrier;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::{Event, Events};
 use crate::client::flight::Force;
+use crate::client::held::Held;
 use crate::client::schedule::GIVE_UP;
-use crate::client::state::{AfterRefusal, Held, Login, Shared, run};
+use crate::client::state::{AfterRefusal, Shared, run};
+use crate::client::stored::Login;
 use crate::client::tokens::TokenStorage;
-use crate::client::wire::{self, Asked, Carrier};
 use crate::error::ConfigError;
 use crate::transport::Transport;
 
@@ -73,15 +76,15 @@ impl Session {
         SessionBuilder::new(base, Box::new(storage), Transport::new(transport))
     }
 
-    /// Opens a session with these credentials, which must serialize to a JSON object (with a cookie: to any JSON). One that was held is ended on the
-    /// server after the new one is there.
+    /// Opens a session with these credentials, which must serialize to a JSON object (with a cookie: to any JSON). One
+    /// that was held is ended on the server after the new one is there.
     ///
     /// Goes on to its end if the caller goes away.
     ///
     /// # Errors
     ///
-    /// [`Credentials`](ClientErrorKind::Credentials) if they are wrong; else as the kinds say. The old session, if there
-    /// was one, is then still held.
+    /// [`Credentials`](ClientErrorKind::Credentials) if they are wrong; else as the kinds say. The old session, if
+    /// there was one, is then still held.
     pub async fn login<L: Serialize + ?Sized>(&self, credentials: &L) -> Result<(), ClientError> {
         // The serializer's own error may quote a value.
         let credentials = serde_json::to_value(credentials).map_err(|_| {
@@ -134,8 +137,8 @@ impl Session {
         self.shared.refresh(Some(&held), Force::Yes).await
     }
 
-    /// The header `Authorization` for a request that no layer makes, such as the opening of a WebSocket. Refreshes first
-    /// if it must. The value is marked sensitive; whoever gets it can act for the user until it expires.
+    /// The header `Authorization` for a request that no layer makes, such as the opening of a WebSocket. Refreshes
+    /// first if it must. The value is marked sensitive; whoever gets it can act for the user until it expires.
     ///
     /// With DPoP it is of use only beside a proof for the request: see [`authorize`](Self::authorize).
     ///
@@ -146,10 +149,10 @@ impl Session {
         Ok(self.shared.access().await?.authorization.clone())
     }
 
-    /// Puts the headers into a request that no layer makes, such as the opening of a WebSocket: `Authorization`, and with
-    /// DPoP the header `DPoP` with a proof for this method and URL, which must be absolute. Refreshes first if it must.
-    /// Where the request goes is the caller's choice, whatever the origins of the session are. A nonce that is asked for in
-    /// the answer is not seen.
+    /// Puts the headers into a request that no layer makes, such as the opening of a WebSocket: `Authorization`, and
+    /// with DPoP the header `DPoP` with a proof for this method and URL, which must be absolute. Refreshes first if it
+    /// must. Where the request goes is the caller's choice, whatever the origins of the session are. A nonce that is
+    /// asked for in the answer is not seen.
     ///
     /// # Errors
     ///
@@ -180,9 +183,9 @@ impl Session {
         Events::new(self.shared.events.subscribe())
     }
 
-    /// Refreshes whenever it is time, also when no request is made: to be spawned, or polled beside other work, by those
-    /// whose session must not lapse in idle days or who show its state. Without it a refresh waits for the first request
-    /// that comes when it is due.
+    /// Refreshes whenever it is time, also when no request is made: to be spawned, or polled beside other work, by
+    /// those whose session must not lapse in idle days or who show its state. Without it a refresh waits for the first
+    /// request that comes when it is due.
     ///
     /// Ends when the last clone of the session is dropped.
     pub fn keep_alive(&self) -> impl Future<Output = ()> + Send + use<> {
@@ -246,7 +249,7 @@ async fn login(shared: &Arc<Shared>, credentials: serde_json::Value) -> Result<(
             let error = ClientError::new(ClientErrorKind::Credentials, "the server refused the credentials");
             return Err(error.with_status(answer.status()));
         }
-        _ => return Err(wire::failure(&answer)),
+        _ => return Err(failure(&answer)),
     }
     let tokens = shared.endpoint.tokens(&answer, Asked::Login(key), sent)?;
     {
@@ -292,7 +295,7 @@ async fn logout(shared: &Arc<Shared>, whose: Whose) -> Result<(), ClientError> {
         Whose::Others => logout_many(shared, "/logout/others", held).await?,
     };
     if !answer.status().is_success() {
-        return Err(wire::failure(&answer));
+        return Err(failure(&answer));
     }
     if whose != Whose::Others {
         let _writing = shared.writer.lock().await;
@@ -319,7 +322,7 @@ async fn logout_many(
     };
     let (answer, _) = ask(&held).await?;
     // It is not the token that lacks a nonce.
-    if answer.status() != StatusCode::UNAUTHORIZED || wire::wants_nonce(&answer) {
+    if answer.status() != StatusCode::UNAUTHORIZED || wants_nonce(&answer) {
         return Ok((answer, held));
     }
     let newer = match shared.refused(&held) {

@@ -146,8 +146,8 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// [`Storage`](ClientErrorKind::Storage) for any other text, and for a key that this build cannot use. The error does
-    /// not quote it.
+    /// [`Storage`](ClientErrorKind::Storage) for any other text, and for a key that this build cannot use. The error
+    /// does not quote it.
     pub fn from_json(text: &str) -> Result<Self, ClientError> {
         // The parser's own error may quote a token.
         let stored: Stored = serde_json::from_str(text)
@@ -196,10 +196,9 @@ impl fmt::Debug for Tokens {
 /// token that the server has replaced, which would look like theft. A storage that several processes share is read
 /// before each refresh and each write, so that one takes over what another got.
 ///
-/// Implement it with `async fn`. A call that takes longer than nine seconds is given up: its future is dropped, and must not
-/// write any more. If [`save`](Self::save) fails
-/// the session goes on with the tokens in memory, tells of it ([`Event::StorageFailed`](crate::client::Event)), and
-/// saves again before the next refresh.
+/// Implement it with `async fn`. A call that takes longer than nine seconds is given up: its future is dropped, and
+/// must not write any more. If [`save`](Self::save) fails the session goes on with the tokens in memory, tells of it
+/// ([`Event::StorageFailed`](crate::client::Event)), and saves again before the next refresh.
 ///
 /// ```
 /// use std::path::PathBuf;

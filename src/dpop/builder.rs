@@ -59,8 +59,8 @@ impl DpopBuilder {
         self
     }
 
-    /// The algorithms that proofs may be signed with, the preferred one first: by default ES256, ES384, EdDSA, RS256 and
-    /// PS256. All must be asymmetric.
+    /// The algorithms that proofs may be signed with, the preferred one first: by default ES256, ES384, EdDSA, RS256
+    /// and PS256. All must be asymmetric.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = algorithms.into_iter().collect();
         self
@@ -81,20 +81,22 @@ impl DpopBuilder {
         self
     }
 
-    /// Asks for a nonce of the server's in every proof (RFC 9449, section 9). All nodes of a service need the same keys.
+    /// Asks for a nonce of the server's in every proof (RFC 9449, section 9). All nodes of a service need the same
+    /// keys.
     pub fn nonces(mut self, keys: NonceKeys) -> Self {
         self.nonces = Some(keys);
         self
     }
 
-    /// How long a nonce is given out: by default 5 minutes, from one minute to one hour. It is accepted for as long again.
+    /// How long a nonce is given out: by default 5 minutes, from one minute to one hour. It is accepted for as long
+    /// again.
     pub fn nonce_period(mut self, period: Duration) -> Self {
         self.nonce_period = period;
         self
     }
 
-    /// How many proofs are remembered at most: by default `100_000`, which is enough for 1200 requests a second, and takes
-    /// about 4 MB once it is used.
+    /// How many proofs are remembered at most: by default `100_000`, which is enough for 1200 requests a second, and
+    /// takes about 4 MB once it is used.
     ///
     /// When so many proofs were seen that could be used again, a request with a new one is refused with 503 until the
     /// oldest have ended. None is ever accepted twice. Only who has a session and its key can use it up.
@@ -125,8 +127,8 @@ impl DpopBuilder {
     ///
     /// # Errors
     ///
-    /// What the methods above name as out of bounds; a URL that is not https, or http on this machine, or that has a query,
-    /// a fragment or a user name; no cryptographic backend.
+    /// What the methods above name as out of bounds; a URL that is not https, or http on this machine, or that has a
+    /// query, a fragment or a user name; no cryptographic backend.
     pub fn build(self) -> Result<Dpop, ConfigError> {
         self.check()?;
         let bases = self.urls.iter().map(|url| Base::parse(url)).collect::<Result<_, _>>()?;

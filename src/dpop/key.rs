@@ -109,8 +109,8 @@ impl ProofKey {
         Ok(Self { form, private: private.to_vec().into(), signing, thumbprint, header })
     }
 
-    /// The key in a short form, private half included: for a storage that nobody else can read. The bytes are wiped when
-    /// they are dropped.
+    /// The key in a short form, private half included: for a storage that nobody else can read. The bytes are wiped
+    /// when they are dropped.
     pub fn expose_bytes(&self) -> Zeroizing<Vec<u8>> {
         let private = self.private.expose_secret();
         let mut bytes = Zeroizing::new(Vec::with_capacity(2 + private.len()));
@@ -136,7 +136,8 @@ impl ProofKey {
     ///
     /// # Errors
     ///
-    /// `url` is no http or https URL, or has a user name; the operating system gives no random bytes; the backend fails.
+    /// `url` is no http or https URL, or has a user name; the operating system gives no random bytes; the backend
+    /// fails.
     pub fn prove(
         &self,
         method: &str,

@@ -35,8 +35,8 @@ struct Seen {
     /// By the span in which their lives end.
     spans: BTreeMap<i64, HashSet<ProofId>>,
     count: usize,
-    /// The last span that was forgotten. A proof that ends there or before can be let in only by a clock that went back,
-    /// and nobody can tell any more whether it was seen.
+    /// The last span that was forgotten. A proof that ends there or before can be let in only by a clock that went
+    /// back, and nobody can tell any more whether it was seen.
     forgotten: Option<i64>,
 }
 

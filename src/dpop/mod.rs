@@ -1,8 +1,9 @@
-//! Proof of possession (DPoP, RFC 9449): access tokens that are bound to a key of the client, so that a stolen token is of
-//! no use.
+//! Proof of possession (DPoP, RFC 9449): access tokens that are bound to a key of the client, so that a stolen token is
+//! of no use.
 //!
-//! With each request the client sends a proof in the header `DPoP`: a small JWT, signed with its own key, over the method,
-//! the URL, the time and the access token. The token names that key's [`Thumbprint`](crate::Thumbprint) (`cnf.jkt`).
+//! With each request the client sends a proof in the header `DPoP`: a small JWT, signed with its own key, over the
+//! method, the URL, the time and the access token. The token names that key's [`Thumbprint`](crate::Thumbprint)
+//! (`cnf.jkt`).
 //!
 //! ```
 //! use tower_jwt_auth::{ConfigError, Dpop, NonceKeys};
@@ -26,8 +27,8 @@
 //! 5. it was not used before.
 //!
 //! [`JwtAuthLayer::dpop`](crate::JwtAuthLayer::dpop) then compares its key with that of the token, and
-//! [`AuthServiceBuilder::dpop`](crate::AuthServiceBuilder::dpop) binds sessions to the key that was shown at the login. Clients
-//! read the challenge and `DPoP-Nonce` of another origin only where `Access-Control-Expose-Headers` names them.
+//! [`AuthServiceBuilder::dpop`](crate::AuthServiceBuilder::dpop) binds sessions to the key that was shown at the login.
+//! Clients read the challenge and `DPoP-Nonce` of another origin only where `Access-Control-Expose-Headers` names them.
 //!
 //! | attack | what happens |
 //! |---|---|
@@ -40,9 +41,10 @@
 //!
 //! - The URL in a proof is compared with the [base URLs](Dpop::builder) that the service states, never with `Host` or
 //!   `X-Forwarded-*`. Query and fragment do not count, and `OPTIONS *` matches no proof.
-//! - Proofs are remembered in this process. One that was used on one node can be used once on every other, and once more
-//!   after a restart, for as long as it is young enough: 70 seconds by default. A [`ReplayLayer`](crate::ReplayLayer) and
-//!   [`replays`](crate::AuthServiceBuilder::replays) remember them in a store that all nodes share.
+//! - Proofs are remembered in this process. One that was used on one node can be used once on every other, and once
+//!   more after a restart, for as long as it is young enough: 70 seconds by default. A
+//!   [`ReplayLayer`](crate::ReplayLayer) and [`replays`](crate::AuthServiceBuilder::replays) remember them in a store
+//!   that all nodes share.
 //! - A client whose clock is wrong by more than the window is refused, with nonces as well.
 
 mod builder;

@@ -1,13 +1,13 @@
-//! Nonces of the server's choice (RFC 9449, section 8), without a memory: a nonce is a tag over the span of time in which
-//! it is given out.
+//! Nonces of the server's choice (RFC 9449, section 8), without a memory: a nonce is a tag over the span of time in
+//! which it is given out.
 //!
 //! 1. The nonce of this span, of the one before and of the one after is accepted. That of the one after is what a node
 //!    gives out whose clock is ahead, and what this one gave out before its clock was set back.
 //! 2. That of the span before is told apart, so that the answer brings a new one.
 //! 3. All others are unknown: older ones, those of other keys, and what is no nonce.
 //!
-//! Nodes with the same keys and the same length of span accept each other's nonces, as long as their clocks differ by less
-//! than one span.
+//! Nodes with the same keys and the same length of span accept each other's nonces, as long as their clocks differ by
+//! less than one span.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,8 +23,8 @@ const TAG_BYTES: usize = 16;
 /// The secrets that make DPoP nonces genuine: one that nonces are made with, any number that are accepted.
 ///
 /// All nodes of a service have the same ones. To change the secret: accept the new one everywhere; one deployment later
-/// make nonces with the new one and accept the old; remove the old one after two nonce periods. The secret may be that of
-/// the [`RefreshKeys`](crate::RefreshKeys): what is made of it here tells nothing of what is made there.
+/// make nonces with the new one and accept the old; remove the old one after two nonce periods. The secret may be that
+/// of the [`RefreshKeys`](crate::RefreshKeys): what is made of it here tells nothing of what is made there.
 #[derive(Clone)]
 pub struct NonceKeys {
     making: Key,

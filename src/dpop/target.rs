@@ -3,12 +3,12 @@
 //! What a request says of its host (`Host`, `X-Forwarded-*`) is what its sender wrote, so it is not asked: the service
 //! states the URLs under which it is reached ([`Base`]).
 //!
-//! 1. `htu` is an absolute http or https URL in ASCII: without a user name, without control characters or spaces, each `%`
-//!    followed by two hexadecimal digits, a port if there is a colon. Query and fragment are left out.
+//! 1. `htu` is an absolute http or https URL in ASCII: without a user name, without control characters or spaces, each
+//!    `%` followed by two hexadecimal digits, a port if there is a colon. Query and fragment are left out.
 //! 2. Both sides are normalised (RFC 3986, sections 6.2.2 and 6.2.3): scheme and host in lower case, an IPv6 address in
-//!    its one form, no default port, no empty path, percent-encodings in upper case or, of what needs none, decoded, and
-//!    after that no dot segments. The request's path is normalised before it is put behind a base, so that it never leaves
-//!    it. Slashes stay as they are: `%2F` is no `/`, and `//` is not one.
+//!    its one form, no default port, no empty path, percent-encodings in upper case or, of what needs none, decoded,
+//!    and after that no dot segments. The request's path is normalised before it is put behind a base, so that it never
+//!    leaves it. Slashes stay as they are: `%2F` is no `/`, and `//` is not one.
 //! 3. They match if scheme, host, port and path are those of one base with the request's path.
 //!
 //! A request without a path of its own matches nothing: `OPTIONS *`, and `CONNECT` with an authority alone.

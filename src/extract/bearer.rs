@@ -1,5 +1,5 @@
-//! Finds the bearer credential of a request (RFC 6750, section 2.1), or the one of the scheme `DPoP` where that is accepted
-//! (RFC 9449, section 7.1).
+//! Finds the bearer credential of a request (RFC 6750, section 2.1), or the one of the scheme `DPoP` where that is
+//! accepted (RFC 9449, section 7.1).
 //!
 //! Of the header `Authorization`, never of the query, the body or `Proxy-Authorization`. In order:
 //!
@@ -7,8 +7,8 @@
 //! 2. more than one header: an error, never "the first wins";
 //! 3. anything but spaces between the scheme and what follows: an error;
 //! 4. a token longer than the maximum: an error, before its characters are looked at;
-//! 5. anything but `b64token`: an error. This one only [`Credential::token`] says: for a token that was accepted before, it
-//!    need not be asked.
+//! 5. anything but `b64token`: an error. This one only [`Credential::token`] says: for a token that was accepted
+//!    before, it need not be asked.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;

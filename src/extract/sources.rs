@@ -13,12 +13,12 @@ use crate::extract::bearer::{
 /// A cookie that holds an access token, for [`JwtAuthLayer::add_cookie`](crate::JwtAuthLayer::add_cookie).
 ///
 /// A browser sends a cookie along by itself, also with requests that another site made it send. So a token of a cookie
-/// counts only if the request is safe (GET, HEAD, OPTIONS; not a WebSocket's), or comes from one of the origins that are
-/// named here, by the same rule that guards [`AuthService`](crate::AuthService); else the answer is 403. A client that is
-/// no browser sends `X-Session-Request: 1`, or better the header `Authorization`.
+/// counts only if the request is safe (GET, HEAD, OPTIONS; not a WebSocket's), or comes from one of the origins that
+/// are named here, by the same rule that guards [`AuthService`](crate::AuthService); else the answer is 403. A client
+/// that is no browser sends `X-Session-Request: 1`, or better the header `Authorization`.
 ///
-/// Set the cookie `HttpOnly`, `Secure` and `SameSite`, with a name that begins with `__Host-`: no sibling host can plant
-/// one of that name. Two cookies of the name are a 400.
+/// Set the cookie `HttpOnly`, `Secure` and `SameSite`, with a name that begins with `__Host-`: no sibling host can
+/// plant one of that name. Two cookies of the name are a 400.
 ///
 /// ```
 /// use bytes::Bytes;

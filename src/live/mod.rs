@@ -1,8 +1,8 @@
 //! The live sessions layer: an access token counts only as long as its session.
 //!
-//! An access token is good by itself until it expires, up to 15 minutes after its session has ended. This layer looks at the
-//! session of each token, at the cost of a look-up in memory: the store is asked once per session and `max_staleness`, by one
-//! request for all that come meanwhile.
+//! An access token is good by itself until it expires, up to 15 minutes after its session has ended. This layer looks
+//! at the session of each token, at the cost of a look-up in memory: the store is asked once per session and
+//! `max_staleness`, by one request for all that come meanwhile.
 //!
 //! | a session that was ended | is refused |
 //! |---|---|
@@ -16,13 +16,13 @@
 //! | has given a later token in the place of this one ([`Retry::UntilUsed`](crate::Retry::UntilUsed)) | the same |
 //! | does not answer | 503 with `Retry-After` (gRPC: 14), or by the last answer, for as long as [`trust_for`] says |
 //!
-//! The store is asked when a request comes, never in `poll_ready`. One that does not answer is asked again for the same session
-//! after a second.
+//! The store is asked when a request comes, never in `poll_ready`. One that does not answer is asked again for the same
+//! session after a second.
 //!
 //! # Until-used
 //!
-//! [`Retry::UntilUsed`](crate::Retry::UntilUsed) goes by what these layers see: each service that takes the tokens has one with
-//! [`report_use`](LiveSessionsLayer::report_use), and the service that gives them is told so.
+//! [`Retry::UntilUsed`](crate::Retry::UntilUsed) goes by what these layers see: each service that takes the tokens has
+//! one with [`report_use`](LiveSessionsLayer::report_use), and the service that gives them is told so.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -67,7 +67,9 @@
 //!     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
 //!     // Elsewhere a clone of the store that the `AuthService` has: another one knows no session.
 //!     .layer(LiveSessionsLayer::new(MokaStore::new(), Duration::from_secs(10)))
-//!     .service(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))));
+//!     .service(service_fn(async |_: Request<Full<Bytes>>| {
+//!         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+//!     }));
 //!
 //! // The store has no such session.
 //! let grant = AccessGrant::new("ada").with_session(SessionId::from_bytes([1; 16]).to_string(), 0);
@@ -80,9 +82,12 @@
 //! # }
 //! ```
 
+mod inquiry;
 mod layer;
 mod near;
+mod seen;
 mod service;
+mod used;
 
 pub use layer::LiveSessionsLayer;
 pub use service::LiveSessions;

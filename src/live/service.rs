@@ -9,7 +9,8 @@ use tower_service::Service;
 
 use crate::context::Asked;
 use crate::gate::{self, Ahead, GatedFuture, Refusal};
-use crate::live::near::{Claimed, Near, Sight};
+use crate::live::inquiry::{Claimed, Sight};
+use crate::live::near::Near;
 use crate::metrics;
 use crate::reject::{Refuser, RejectionKind, ResponseBody};
 use crate::session::SessionId;
@@ -17,8 +18,8 @@ use crate::token::Registered;
 
 /// A service behind a look at sessions. Made by [`LiveSessionsLayer`](crate::LiveSessionsLayer).
 ///
-/// Where the store has to be asked, the inner service is called after the wait, so it must be `Clone`; the clone that was
-/// polled ready is the one that is called.
+/// Where the store has to be asked, the inner service is called after the wait, so it must be `Clone`; the clone that
+/// was polled ready is the one that is called.
 #[derive(Clone)]
 pub struct LiveSessions<S> {
     inner: S,

@@ -6,8 +6,8 @@
 //! - [Cookies across sites](#cookies-across-sites): which hosts work together, and which cannot
 //! - [HTTPS](#https), and [development](#development)
 //!
-//! How it runs from day to day, on several nodes, is the page [`operation`](crate::manual::operation), with a list to go
-//! through before you go live.
+//! How it runs from day to day, on several nodes, is the page [`operation`](crate::manual::operation), with a list to
+//! go through before you go live.
 //!
 //! # Proxies
 //!

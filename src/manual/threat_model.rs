@@ -265,7 +265,8 @@
 //!
 //! Not covered, and to be put in front:
 //!
-//! - Floods: `GlobalConcurrencyLimitLayer` and `LoadShedLayer` of tower, outside of the layers of this crate, or the proxy.
+//! - Floods: `GlobalConcurrencyLimitLayer` and `LoadShedLayer` of tower, outside of the layers of this crate, or the
+//!   proxy.
 //! - Bodies that come slowly: the service bounds their size, not their time. `TimeoutLayer` of tower-http, or of the
 //!   server.
 //! - Logins, as above: they are the one costly thing that a stranger can ask for.

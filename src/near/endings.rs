@@ -2,9 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What was told of subjects or tokens, each with its number, by a few bits of their digests: of two that
-/// share a place both are asked for again. So nothing grows, and nobody waits. Numbers and not times, so that an order is
-/// one.
+/// What was told of subjects or tokens, each with its number, by a few bits of their digests: of two that share a
+/// place both are asked for again. So nothing grows, and nobody waits. Numbers and not times, so that an order is one.
 pub(crate) struct Endings {
     told: AtomicU64,
     places: Box<[AtomicU64]>,

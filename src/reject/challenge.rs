@@ -87,7 +87,8 @@ impl Challenge {
         Self::new(Told { dpop: Some(offer), ..self.told.clone() })
     }
 
-    /// The challenge to a request that came with a credential of this scheme. What other credentials cannot mend has none.
+    /// The challenge to a request that came with a credential of this scheme. What other credentials cannot mend has
+    /// none.
     pub(crate) fn to(
         &self,
         kind: RejectionKind,
@@ -125,9 +126,9 @@ impl Challenge {
 }
 
 impl Told {
-    /// A challenge for each scheme that is accepted, the one that was tried first. Only that one tells of an error (RFC 9449,
-    /// section 7.2), and none does where nothing was sent (RFC 6750, section 3.1). Whoever has sent a proof is not asked to do
-    /// without.
+    /// A challenge for each scheme that is accepted, the one that was tried first. Only that one tells of an error (RFC
+    /// 9449, section 7.2), and none does where nothing was sent (RFC 6750, section 3.1). Whoever has sent a proof is
+    /// not asked to do without.
     fn text(&self, kind: RejectionKind, scheme: Scheme, demand: Option<&Demand>) -> String {
         let error = kind.error_code().map_or_else(String::new, |error| {
             let mut text = format!(r#", error="{error}", error_description="{}""#, kind.description());
@@ -145,7 +146,8 @@ impl Told {
         }
     }
 
-    /// Always a realm: a bare scheme would be no challenge. Each parameter once, as a quoted-string (RFC 6750, section 3).
+    /// Always a realm: a bare scheme would be no challenge. Each parameter once, as a quoted-string (RFC 6750, section
+    /// 3).
     fn parameters(&self) -> String {
         let metadata = self
             .resource_metadata

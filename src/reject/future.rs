@@ -12,7 +12,8 @@ use pin_project_lite::pin_project;
 use crate::reject::{DPOP_NONCE, ResponseBody};
 
 pin_project! {
-    /// The future of [`JwtAuth`](crate::JwtAuth) and [`Require`](crate::Require): that of the inner service, or a refusal.
+    /// The future of [`JwtAuth`](crate::JwtAuth) and [`Require`](crate::Require): that of the inner service, or a
+    /// refusal.
     pub struct ResponseFuture<F> {
         #[pin]
         kind: Kind<F>,

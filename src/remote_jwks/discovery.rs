@@ -10,7 +10,8 @@ use crate::url;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MetadataForm {
-    /// `{issuer}/.well-known/openid-configuration` (OpenID Connect Discovery, section 4): what nearly all providers have.
+    /// `{issuer}/.well-known/openid-configuration` (OpenID Connect Discovery, section 4): what nearly all providers
+    /// have.
     OpenId,
     /// `https://{host}/.well-known/oauth-authorization-server{path}` (RFC 8414, section 3).
     OAuth,
@@ -51,8 +52,8 @@ pub(super) fn metadata_location(issuer: &str, form: MetadataForm) -> Option<Stri
     })
 }
 
-/// The place of the keys, if the metadata is that of the issuer, byte for byte: another one could not be trusted with it
-/// (RFC 8414, section 3.3; OpenID Connect Discovery, section 4.3).
+/// The place of the keys, if the metadata is that of the issuer, byte for byte: another one could not be trusted with
+/// it (RFC 8414, section 3.3; OpenID Connect Discovery, section 4.3).
 pub(super) fn keys_location(metadata: &str, issuer: &str) -> Result<String, FetchError> {
     #[derive(Deserialize)]
     struct Metadata {

@@ -53,7 +53,8 @@ impl Validators {
     }
 }
 
-/// The validators of the last document, which are asked with only where it came from: another one may have an equal tag.
+/// The validators of the last document, which are asked with only where it came from: another one may have an equal
+/// tag.
 #[derive(Clone, Copy)]
 pub(super) struct Conditions<'k> {
     pub(super) of: &'k Uri,
@@ -145,8 +146,8 @@ fn read(response: Response<Bytes>, end: Uri, is_conditional: bool) -> Result<Fet
     }
 }
 
-/// A redirect's target, if it is of the same scheme, host and port: an URL, an absolute path, or one beside the place that
-/// it came from (RFC 3986, section 4.2).
+/// A redirect's target, if it is of the same scheme, host and port: an URL, an absolute path, or one beside the place
+/// that it came from (RFC 3986, section 4.2).
 fn within_origin(from: &Uri, target: &str) -> Option<Uri> {
     let (scheme, authority) = (from.scheme_str()?, from.authority()?);
     let target = target.split_once('#').map_or(target, |(target, _fragment)| target);

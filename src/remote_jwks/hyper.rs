@@ -23,8 +23,8 @@ use tower_service::Service;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::transport::BoxError;
 
-/// An HTTP/1 client for [`RemoteJwks::builder`](crate::RemoteJwks::builder), with TLS by rustls and aws-lc-rs. Follows no
-/// redirects. Cheap to clone.
+/// An HTTP/1 client for [`RemoteJwks::builder`](crate::RemoteJwks::builder), with TLS by rustls and aws-lc-rs. Follows
+/// no redirects. Cheap to clone.
 #[derive(Clone)]
 pub struct JwksClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,

@@ -1,15 +1,15 @@
-//! Keys from elsewhere (feature `jwks`): those of an identity provider, or of another node, fetched again and again by a
-//! task.
+//! Keys from elsewhere (feature `jwks`): those of an identity provider, or of another node, fetched again and again by
+//! a task.
 //!
 //! A request never waits for a fetch. It is verified with the keys that are held; as long as there are none yet, it is
-//! answered with 503 and `Retry-After` (gRPC: 14). A token of an unknown key is refused at once, and lets the task ask for
-//! the keys behind it, at most once per [`interval`](RemoteJwksBuilder::interval). The last good set is kept through
-//! outages and broken documents. A key that is no longer in the set is gone with the fetch, and so are the remembered
-//! tokens that it signed.
+//! answered with 503 and `Retry-After` (gRPC: 14). A token of an unknown key is refused at once, and lets the task ask
+//! for the keys behind it, at most once per [`interval`](RemoteJwksBuilder::interval). The last good set is kept
+//! through outages and broken documents. A key that is no longer in the set is gone with the fetch, and so are the
+//! remembered tokens that it signed.
 //!
-//! The first request with a new key is refused, and the next one is not, so an issuer should publish a key before it signs
-//! with it. Only a key id that is not known makes the task ask. An issuer that has one key without an id, or that gives a new key the
-//! id of another, is noticed with the age of its keys.
+//! The first request with a new key is refused, and the next one is not, so an issuer should publish a key before it
+//! signs with it. Only a key id that is not known makes the task ask. An issuer that has one key without an id, or that
+//! gives a new key the id of another, is noticed with the age of its keys.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -92,8 +92,8 @@ struct Status {
 impl RemoteJwks {
     /// Starts a builder with this HTTP client: a tower service that takes a `GET` without a body.
     ///
-    /// It must not follow redirects, as those that leave the origin would go unseen, and is to check certificates. Time and
-    /// size are bounded here.
+    /// It must not follow redirects, as those that leave the origin would go unseen, and is to check certificates. Time
+    /// and size are bounded here.
     pub fn builder<T, B, R>(client: T) -> RemoteJwksBuilder
     where
         T: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
@@ -130,9 +130,9 @@ impl RemoteJwks {
         self.status.borrow().is_ready
     }
 
-    /// Waits until there are keys, however long it takes, and whatever goes wrong meanwhile: put a `tokio::time::timeout`
-    /// around it that is longer than that of [a fetch](RemoteJwksBuilder::timeout), and ask [`last_error`](Self::last_error)
-    /// afterwards.
+    /// Waits until there are keys, however long it takes, and whatever goes wrong meanwhile: put a
+    /// `tokio::time::timeout` around it that is longer than that of [a fetch](RemoteJwksBuilder::timeout), and ask
+    /// [`last_error`](Self::last_error) afterwards.
     ///
     /// # Errors
     ///
@@ -143,8 +143,9 @@ impl RemoteJwks {
         outcome.map_err(|_| self.status.borrow().error.clone().unwrap_or_else(FetchError::stopped))
     }
 
-    /// Why the last fetch failed, or that the task has ended with its runtime, so that the keys grow old; `None` when all is
-    /// well. For an alert: a service that has keys works on, and whether it does [`is_ready`](Self::is_ready) says.
+    /// Why the last fetch failed, or that the task has ended with its runtime, so that the keys grow old; `None` when
+    /// all is well. For an alert: a service that has keys works on, and whether it does [`is_ready`](Self::is_ready)
+    /// says.
     pub fn last_error(&self) -> Option<FetchError> {
         // The sender is the task's.
         if self.status.has_changed().is_err() {
@@ -178,9 +179,9 @@ impl RemoteJwksBuilder {
         Self { rsa: algorithm, ..self }
     }
 
-    /// The least time between two fetches, whatever the server's `Cache-Control` says, and however many tokens of unknown
-    /// keys come: 30 seconds by default, at least one. Only after a failure it is asked sooner: after one second, two, four,
-    /// up to the interval, or as `Retry-After` says, up to ten minutes.
+    /// The least time between two fetches, whatever the server's `Cache-Control` says, and however many tokens of
+    /// unknown keys come: 30 seconds by default, at least one. Only after a failure it is asked sooner: after one
+    /// second, two, four, up to the interval, or as `Retry-After` says, up to ten minutes.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.schedule.interval = interval;
         self
@@ -192,10 +193,10 @@ impl RemoteJwksBuilder {
         self
     }
 
-    /// The longest time between two fetches, whatever the server's `Cache-Control` says: 24 hours by default. For so long a
-    /// key may be trusted that its issuer has withdrawn; longer while fetches fail, and a set without any key that can be
-    /// used is a failure. [`last_error`](RemoteJwks::last_error) tells of it. The time is that of the runtime, which stands
-    /// still while a machine is suspended.
+    /// The longest time between two fetches, whatever the server's `Cache-Control` says: 24 hours by default. For so
+    /// long a key may be trusted that its issuer has withdrawn; longer while fetches fail, and a set without any key
+    /// that can be used is a failure. [`last_error`](RemoteJwks::last_error) tells of it. The time is that of the
+    /// runtime, which stands still while a machine is suspended.
     pub fn longest_age(mut self, age: Duration) -> Self {
         self.schedule.longest = age;
         self
@@ -222,16 +223,16 @@ impl RemoteJwksBuilder {
     ///
     /// # Errors
     ///
-    /// It is no https URL; a time is out of bounds; the algorithm is none for RSA; there is no tokio runtime here. (One whose
-    /// time is not enabled is met by the first fetch only, which fails: see [`RemoteJwks::last_error`].)
+    /// It is no https URL; a time is out of bounds; the algorithm is none for RSA; there is no tokio runtime here. (One
+    /// whose time is not enabled is met by the first fetch only, which fails: see [`RemoteJwks::last_error`].)
     pub fn spawn_at(self, location: impl Into<String>) -> Result<RemoteJwks, ConfigError> {
         let location = location.into();
         self.check_location(&location)?;
         self.spawn(Origin::Keys(location))
     }
 
-    /// Starts to fetch the keys of this issuer, whose metadata says where they are. The issuer that is named there must be
-    /// this one, byte for byte.
+    /// Starts to fetch the keys of this issuer, whose metadata says where they are. The issuer that is named there must
+    /// be this one, byte for byte.
     ///
     /// # Errors
     ///

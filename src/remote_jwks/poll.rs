@@ -153,8 +153,8 @@ impl Poll {
     }
 }
 
-/// Until the time has come, or an unknown key was asked for, but not before the end of the interval. `false` if nobody is left
-/// to fetch for.
+/// Until the time has come, or an unknown key was asked for, but not before the end of the interval. `false` if nobody
+/// is left to fetch for.
 async fn sleep(
     wake: &mut mpsc::Receiver<()>,
     mut is_woken: bool,

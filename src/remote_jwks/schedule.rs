@@ -17,16 +17,16 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// After an answer that may be kept for so long. A part of it goes by chance, so that many that began together do not
-    /// ask together.
+    /// After an answer that may be kept for so long. A part of it goes by chance, so that many that began together do
+    /// not ask together.
     pub(super) fn after_success(&self, max_age: Option<Duration>, chance: u8) -> Duration {
         let wait = max_age.unwrap_or(self.standard).min(self.longest);
         let less = wait.mul_f64(0.1 * f64::from(chance) / 255.0);
         wait.saturating_sub(less).max(self.interval)
     }
 
-    /// The least time between two fetches, where a token of an unknown key asks for the second one. Some more goes by chance:
-    /// such a token may come to many nodes at once.
+    /// The least time between two fetches, where a token of an unknown key asks for the second one. Some more goes by
+    /// chance: such a token may come to many nodes at once.
     pub(super) fn when_woken(&self, chance: u8) -> Duration {
         self.interval.saturating_add(self.interval.mul_f64(0.1 * f64::from(chance) / 255.0))
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::near::twice;
 use crate::store::{DynRevocations, RevocationKey, RevocationStore, SessionChange, StoreError};
 
 /// The longest life that a verifier accepts, the leeway at both its ends, and some.
 const KEEP: Duration = Duration::from_secs(25 * 3600);
 
-/// Revokes access tokens, so that each [`RevocationsLayer`](crate::RevocationsLayer) over the same store refuses them. Cheap to
-/// clone.
+/// Revokes access tokens, so that each [`RevocationsLayer`](crate::RevocationsLayer) over the same store refuses them.
+/// Cheap to clone.
 ///
 /// Each call is sent a second time if the store does not answer. It does no harm to repeat one.
 #[derive(Clone)]
@@ -46,9 +47,9 @@ impl Revocations {
 
     /// Revokes all tokens that this issuer has issued for this subject up to now.
     ///
-    /// Most issuers write the time of issue in whole seconds, rounded down. So a token that is issued within the same second
-    /// after this call is refused, too. One that was issued by a clock that is ahead of this one's is not refused: where
-    /// that may be, give [`revoke_subject_before`](Self::revoke_subject_before) a later time.
+    /// Most issuers write the time of issue in whole seconds, rounded down. So a token that is issued within the same
+    /// second after this call is refused, too. One that was issued by a clock that is ahead of this one's is not
+    /// refused: where that may be, give [`revoke_subject_before`](Self::revoke_subject_before) a later time.
     ///
     /// # Errors
     ///
@@ -59,7 +60,8 @@ impl Revocations {
         self.revoke_subject_before(issuer, subject, not_before).await
     }
 
-    /// Revokes all tokens of this issuer for this subject whose `iat` is earlier. A time that was given before and is later stays.
+    /// Revokes all tokens of this issuer for this subject whose `iat` is earlier. A time that was given before and is
+    /// later stays.
     ///
     /// # Errors
     ///
@@ -83,10 +85,7 @@ impl Revocations {
         keep_for: Duration,
     ) -> Result<(), StoreError> {
         let mut call = Call { store: &*self.store, key, has_answer: false };
-        let mut outcome = self.store.revoke_issued_before(key, not_before, keep_for).await;
-        if outcome.is_err() {
-            outcome = self.store.revoke_issued_before(key, not_before, keep_for).await;
-        }
+        let outcome = twice(|| self.store.revoke_issued_before(key, not_before, keep_for)).await;
         call.has_answer = true;
         match &outcome {
             Ok(()) => tracing::info!(

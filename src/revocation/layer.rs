@@ -10,11 +10,11 @@ use crate::revocation::near::{Near, Settings};
 use crate::revocation::service::Revoked;
 use crate::store::RevocationStore;
 
-/// Refuses access tokens that were revoked by their `jti` or their subject; see the [module's rules](crate::revocation). Cheap to
-/// clone; clones, and the services of all of them, share what they know.
+/// Refuses access tokens that were revoked by their `jti` or their subject; see the
+/// [module's rules](crate::revocation). Cheap to clone; clones, and the services of all of them, share what they know.
 ///
-/// It stands behind a [`JwtAuthLayer`](crate::JwtAuthLayer), and beside others that ask for more. Requests without a token
-/// pass. The inner service must be `Clone`, as it is called after the store was asked.
+/// It stands behind a [`JwtAuthLayer`](crate::JwtAuthLayer), and beside others that ask for more. Requests without a
+/// token pass. The inner service must be `Clone`, as it is called after the store was asked.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,10 +44,11 @@ pub struct RevocationsLayer {
 }
 
 impl RevocationsLayer {
-    /// Asks this store, which should be a clone of the one that [`Revocations`](crate::Revocations) of this process has.
+    /// Asks this store, which should be a clone of the one that [`Revocations`](crate::Revocations) of this process
+    /// has.
     ///
-    /// What it has said of a token is good for `max_staleness`; with zero it is asked at each request. The time is that of the
-    /// runtime, which may stand still while a machine is suspended.
+    /// What it has said of a token is good for `max_staleness`; with zero it is asked at each request. The time is that
+    /// of the runtime, which may stand still while a machine is suspended.
     pub fn new(store: impl RevocationStore, max_staleness: Duration) -> Self {
         Self { near: Near::new(Settings::new(store, max_staleness)), issuer: None }
     }
@@ -58,16 +59,17 @@ impl RevocationsLayer {
         Self { near: Near::new(settings), ..self }
     }
 
-    /// Lets the last answer count for so long while the store does not answer. By default such requests are refused with 503
-    /// (gRPC: 14). A token of which the store never said anything is refused in any case; with a `max_staleness` of zero nothing
-    /// is remembered, so nothing is trusted.
+    /// Lets the last answer count for so long while the store does not answer. By default such requests are refused
+    /// with 503 (gRPC: 14). A token of which the store never said anything is refused in any case; with a
+    /// `max_staleness` of zero nothing is remembered, so nothing is trusted.
     pub fn trust_for(self, bound: Duration) -> Self {
-        self.with(|settings| settings.trust = bound)
+        self.with(|settings| settings.bounds.trust = bound)
     }
 
-    /// How many names are remembered, of tokens and of subjects: 100,000 by default. The store is asked for others each time.
+    /// How many names are remembered, of tokens and of subjects: 100,000 by default. The store is asked for others each
+    /// time.
     pub fn capacity(self, names: usize) -> Self {
-        self.with(|settings| settings.capacity = names)
+        self.with(|settings| settings.bounds.capacity = names)
     }
 
     /// Looks only at the tokens of this issuer, where a verifier of [several](crate::Verifier::several) accepts more.
@@ -86,10 +88,10 @@ impl<S> Layer<S> for RevocationsLayer {
 
 impl fmt::Debug for RevocationsLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = self.near.settings();
+        let bounds = &self.near.settings().bounds;
         f.debug_struct("RevocationsLayer")
-            .field("max_staleness", &settings.max_staleness)
-            .field("trust", &settings.trust)
+            .field("max_staleness", &bounds.max_staleness)
+            .field("trust", &bounds.trust)
             .field("issuer", &self.issuer)
             .finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 //! Revocation of access tokens by their own names: one by `iss` and `jti`, all of a subject by the time of their issue.
 //!
-//! For tokens that have no session of this crate: those of an issuer elsewhere, of scripts and devices. A token with a session
-//! (`sid`) ends with it behind a [`LiveSessionsLayer`](crate::LiveSessionsLayer).
+//! For tokens that have no session of this crate: those of an issuer elsewhere, of scripts and devices. A token with a
+//! session (`sid`) ends with it behind a [`LiveSessionsLayer`](crate::LiveSessionsLayer).
 //!
 //! | it was said | is refused |
 //! |---|---|
@@ -9,16 +9,17 @@
 //! | [`Revocations::revoke_subject`] | what this issuer issued for this subject up to now |
 //! | [`Revocations::revoke_subject_before`] | what it issued for it before a time: as `iat` says, in whole seconds with most issuers |
 //!
-//! A [`RevocationsLayer`] stands behind a [`JwtAuthLayer`](crate::JwtAuthLayer) and asks the store about each token, once per token
-//! and `max_staleness`, by one request for all that come meanwhile.
+//! A [`RevocationsLayer`] stands behind a [`JwtAuthLayer`](crate::JwtAuthLayer) and asks the store about each token,
+//! once per token and `max_staleness`, by one request for all that come meanwhile.
 //!
 //! | revoked | the token is refused |
 //! |---|---|
 //! | through a clone of the same store, in this process | at once |
 //! | elsewhere | after `max_staleness` at the latest; within moments where the store listens (`RedisStore::listen`, `PostgresStore::listen`) and the message arrives |
 //!
-//! The answer to a revoked token is that to any bad one: 401 `invalid_token`. If the store does not answer, it is 503 with
-//! `Retry-After` (gRPC: 14), or for as long as [`trust_for`](RevocationsLayer::trust_for) says by what it answered last.
+//! The answer to a revoked token is that to any bad one: 401 `invalid_token`. If the store does not answer, it is 503
+//! with `Retry-After` (gRPC: 14), or for as long as [`trust_for`](RevocationsLayer::trust_for) says by what it answered
+//! last.
 //!
 //! A revocation is kept for 25 hours: no token is accepted that lives longer than 24 (and the leeway at both ends).
 //!
@@ -45,7 +46,9 @@
 //! let service = ServiceBuilder::new()
 //!     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
 //!     .layer(RevocationsLayer::new(store.clone(), Duration::from_secs(10)))
-//!     .service(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))));
+//!     .service(service_fn(async |_: Request<Full<Bytes>>| {
+//!         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+//!     }));
 //!
 //! let token = Issuer::new(&config)?.issue(&AccessGrant::new("ada"), &NoClaims {})?;
 //! let request = || {
@@ -62,8 +65,10 @@
 //! ```
 
 mod handle;
+mod inquiry;
 mod layer;
 mod near;
+mod seen;
 mod service;
 
 pub use handle::Revocations;

@@ -11,12 +11,13 @@ use crate::context::Asked;
 use crate::gate::{self, Ahead, GatedFuture, Refusal};
 use crate::metrics;
 use crate::reject::{Refuser, RejectionKind, ResponseBody};
-use crate::revocation::near::{Named, Near, Sight};
+use crate::revocation::inquiry::{Named, Sight};
+use crate::revocation::near::Near;
 
 /// A service behind a look at revocations. Made by [`RevocationsLayer`](crate::RevocationsLayer).
 ///
-/// Where the store has to be asked, the inner service is called after the wait, so it must be `Clone`; the clone that was
-/// polled ready is the one that is called.
+/// Where the store has to be asked, the inner service is called after the wait, so it must be `Clone`; the clone that
+/// was polled ready is the one that is called.
 #[derive(Clone)]
 pub struct Revoked<S> {
     inner: S,

@@ -67,7 +67,8 @@ impl SessionError {
         self.kind
     }
 
-    /// The answer that `POST /login` and `POST /refresh` give: 401, 503 or 500. It tells the client nothing of the cause.
+    /// The answer that `POST /login` and `POST /refresh` give: 401, 503 or 500. It tells the client nothing of the
+    /// cause.
     pub fn to_response(&self) -> Response<Bytes> {
         match &self.responder {
             Some(responder) => answer::session_error(self.kind, responder.challenge()),

@@ -9,9 +9,9 @@ use crate::session::{ClientInfo, Decision, SessionId, Unknown};
 /// Is told what happens to sessions, as for a mail when one was stolen. Given to
 /// [`AuthServiceBuilder::events`](crate::AuthServiceBuilder::events); any `Fn(&SessionEvent)` is one.
 ///
-/// Called after the store has done its part and before the answer, also for what [`Sessions`](crate::Sessions) does from
-/// code. It must not block: whatever takes time goes to a task or a channel. A panic of it is caught and logged, and
-/// changes nothing about the answer.
+/// Called after the store has done its part and before the answer, also for what [`Sessions`](crate::Sessions) does
+/// from code. It must not block: whatever takes time goes to a task or a channel. A panic of it is caught and logged,
+/// and changes nothing about the answer.
 ///
 /// ```
 /// use tokio::sync::mpsc;

@@ -56,16 +56,16 @@ impl<C> Identity<C> {
         self
     }
 
-    /// How the user authenticated: the `acr` of the access tokens, which [`StepUpLayer`](crate::StepUpLayer) asks for. A
-    /// word of printable ASCII without quote and backslash, at most 255 bytes.
+    /// How the user authenticated: the `acr` of the access tokens, which [`StepUpLayer`](crate::StepUpLayer) asks for.
+    /// A word of printable ASCII without quote and backslash, at most 255 bytes.
     #[must_use]
     pub fn with_acr(mut self, acr: impl Into<String>) -> Self {
         self.acr = Some(acr.into());
         self
     }
 
-    /// Binds the session and its access tokens to a key, of which the client has shown a proof (RFC 9449, section 5). With a login
-    /// over HTTP the service does this by itself.
+    /// Binds the session and its access tokens to a key, of which the client has shown a proof (RFC 9449, section 5).
+    /// With a login over HTTP the service does this by itself.
     #[must_use]
     pub fn with_key(mut self, thumbprint: Thumbprint) -> Self {
         self.key = Some(thumbprint);
@@ -73,8 +73,8 @@ impl<C> Identity<C> {
     }
 
     /// A moment before the credentials were checked, taken from [`Sessions::now`](crate::Sessions::now): if all
-    /// sessions of the subject are ended after it, this one is not opened. Without it, the moment of opening counts. It is
-    /// also the `auth_time` of the access tokens.
+    /// sessions of the subject are ended after it, this one is not opened. Without it, the moment of opening counts. It
+    /// is also the `auth_time` of the access tokens.
     #[must_use]
     pub fn with_authenticated_at(mut self, moment: Timestamp) -> Self {
         self.authenticated_at = Some(moment);
@@ -147,7 +147,8 @@ impl SessionInfo {
         self.record.facts.created_at
     }
 
-    /// When it was last refreshed: requests with its access tokens cost no write, so this is as coarse as their lifetime.
+    /// When it was last refreshed: requests with its access tokens cost no write, so this is as coarse as their
+    /// lifetime.
     pub fn last_used_at(&self) -> Timestamp {
         self.record.state.last_used_at
     }

@@ -29,11 +29,11 @@ pub enum Retry {
     /// [`use_is_reported`](crate::AuthServiceBuilder::use_is_reported). `hold` must be more than T plus the difference
     /// of the nodes' clocks, and so must `retry`; answers that get lost need not be counted.
     ///
-    /// An answer to the predecessor later than `retry` replaces the access tokens of the session that were given before,
-    /// which are refused from then on. A token that is presented itself is in use from then on, and rotates at the next
-    /// refresh. To begin with it: first all nodes have this version, then all verifiers report use, then the policy is
-    /// changed. What is left to a thief: an owner who refreshes and never uses what it gets can be followed, and
-    /// the thief's replacement is then the token in use.
+    /// An answer to the predecessor later than `retry` replaces the access tokens of the session that were given
+    /// before, which are refused from then on. A token that is presented itself is in use from then on, and rotates at
+    /// the next refresh. To begin with it: first all nodes have this version, then all verifiers report use, then the
+    /// policy is changed. What is left to a thief: an owner who refreshes and never uses what it gets can be followed,
+    /// and the thief's replacement is then the token in use.
     UntilUsed {
         /// How long the predecessor of a token that is in use is answered with that token, counted from when the token
         /// was last given unused. At most 10 minutes.

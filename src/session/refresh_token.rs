@@ -4,10 +4,10 @@
 //! version 1 | key id 4 | subject digest 16 | session id 16 | generation 4 | secret 32 | tag 32
 //! ```
 //!
-//! The version is 1, or 2 where the session is bound to a key. The tag is an HMAC-SHA-256 over a context, the issuer, the
-//! service's name and all bytes before it. It is checked before any I/O: a forged, cut or garbled token never reaches a
-//! store, and can never end a session. To forge one, a thief of the store lacks the key and the secret; a thief of the key
-//! lacks every secret.
+//! The version is 1, or 2 where the session is bound to a key. The tag is an HMAC-SHA-256 over a context, the issuer,
+//! the service's name and all bytes before it. It is checked before any I/O: a forged, cut or garbled token never
+//! reaches a store, and can never end a session. To forge one, a thief of the store lacks the key and the secret; a
+//! thief of the key lacks every secret.
 
 use std::fmt;
 

@@ -1,12 +1,12 @@
 //! [`TokenCache`]: tokens that were verified, so that the second request with one costs a look-up.
 //!
 //! 1. Only tokens that were accepted are in it. A refusal is never remembered.
-//! 2. The whole token is compared. What is hashed is its end, which is the signature's and so uniform already, under a key
-//!    of this process: nobody can choose tokens that meet.
-//! 3. What may change is decided at each hit as at the first sight, by the same functions: the key must be in the set of
-//!    this moment (the key, not its id), the times must fit, and the checks of the application must pass.
-//! 4. It is bounded in bytes, and an entry in its life. Once it was full, a token is remembered at its second sight: a flood
-//!    of tokens that come once pushes nothing out, and costs nearly nothing.
+//! 2. The whole token is compared. What is hashed is its end, which is the signature's and so uniform already, under a
+//!    key of this process: nobody can choose tokens that meet.
+//! 3. What may change is decided at each hit as at the first sight, by the same functions: the key must be in the set
+//!    of this moment (the key, not its id), the times must fit, and the checks of the application must pass.
+//! 4. It is bounded in bytes, and an entry in its life. Once it was full, a token is remembered at its second sight: a
+//!    flood of tokens that come once pushes nothing out, and costs nearly nothing.
 //! 5. It belongs to one verifier and its clones. One with another rule begins with an empty one.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -24,7 +24,8 @@ use crate::token::verified::Verified;
 /// How much of a token's end is hashed: 24 bytes of its signature.
 const TAIL: usize = 32;
 
-/// What an entry takes beside its texts: the claims' frame, the allocations, and its places in the table and in the queues.
+/// What an entry takes beside its texts: the claims' frame, the allocations, and its places in the table and in the
+/// queues.
 const ENTRY_BYTES: usize = 328;
 
 /// The part of the bytes that holds which tokens were seen.

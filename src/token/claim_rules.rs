@@ -1,4 +1,5 @@
-//! What is asked of the registered claims: issuer, audience, subject, times, lifetime, and the key that a token is bound to.
+//! What is asked of the registered claims: issuer, audience, subject, times, lifetime, and the key that a token is
+//! bound to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::token::one_issuer::Bound;
 use crate::token::texts::Texts;
 use crate::token::verified::Registered;
 
-/// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1), and tells from when the token is good.
+/// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1), and tells from when the token is
+/// good.
 pub(super) fn check(
     core: &Core,
     set: &ClaimsSet<'_>,

@@ -10,9 +10,10 @@ use crate::token::json::{Names, Text};
 
 /// Claims that can be read from a token: any `Deserialize` type that owns its data.
 ///
-/// It sees every claim but the registered ones (`iss sub aud exp nbf iat jti client_id scope sid gen reissue auth_time
-/// acr cnf`), which [`Verified`](crate::Verified) gives by their own methods. A type that borrows is met by the compiler
-/// with "implementation of `Deserialize` is not general enough": write `String`, not `&str`.
+/// It sees every claim but the registered ones
+/// (`iss sub aud exp nbf iat jti client_id scope sid gen reissue auth_time acr cnf`), which
+/// [`Verified`](crate::Verified) gives by their own methods. A type that borrows is met by the compiler with
+/// "implementation of `Deserialize` is not general enough": write `String`, not `&str`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from a token's claims",
     label = "not a type of claims",

@@ -326,8 +326,8 @@ impl VerifyingKey {
     }
 }
 
-/// Which key it is: the same for the same key read twice, another for another key by the same id. Half a digest, so that it
-/// is small; no key in a set is of an attacker's choice.
+/// Which key it is: the same for the same key read twice, another for another key by the same id. Half a digest, so
+/// that it is small; no key in a set is of an attacker's choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyIdentity([u8; 16]);
 

@@ -132,8 +132,8 @@ impl KeySet {
         set.map_err(|(_, error)| error)
     }
 
-    /// As [`from_jwks_for`](Self::from_jwks_for), and reports no key. An error comes with those that were skipped, if it came
-    /// to that.
+    /// As [`from_jwks_for`](Self::from_jwks_for), and reports no key. An error comes with those that were skipped, if
+    /// it came to that.
     pub(crate) fn read_jwks(text: &str, rsa: Algorithm) -> Result<Self, (Option<Skipped>, ConfigError)> {
         #[derive(Deserialize)]
         struct Document<'a> {

@@ -1,8 +1,8 @@
 //! Access tokens: signed by an [`Issuer`], checked by a [`Verifier`], both made from one [`TokenConfig`].
 //!
 //! The form is the JWT profile of RFC 9068: header `typ: at+jwt`, claims `iss sub aud exp iat jti`, with `client_id`
-//! and `scope` where given, `sid` and `gen` for tokens of a session, with `reissue` where one was replaced, `auth_time` and
-//! `acr` where the authentication is told, and the application's own claims beside them.
+//! and `scope` where given, `sid` and `gen` for tokens of a session, with `reissue` where one was replaced, `auth_time`
+//! and `acr` where the authentication is told, and the application's own claims beside them.
 //!
 //! A token is verified in this order, and each step refuses by itself:
 //!
@@ -27,9 +27,9 @@
 //! own maximum of size, `typ`, keys, audiences, times and checks. So a key is found by issuer and `kid` (RFC 8725,
 //! section 3.8).
 //!
-//! A token that was accepted is remembered, up to 32 MiB of them ([`TokenConfigBuilder::cache_bytes`]), and is answered at
-//! its next sight as it would be without: the whole token is compared, its key must be in the set of that moment, times and
-//! checks are decided anew. What is saved is reading it, and the signature.
+//! A token that was accepted is remembered, up to 32 MiB of them ([`TokenConfigBuilder::cache_bytes`]), and is answered
+//! at its next sight as it would be without: the whole token is compared, its key must be in the set of that moment,
+//! times and checks are decided anew. What is saved is reading it, and the signature.
 //!
 //! Nothing here knows HTTP: [`Verifier::verify`] takes a `&str`, so it serves WebSocket messages and queues as well.
 //!

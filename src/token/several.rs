@@ -62,8 +62,8 @@ impl<C> Several<C> {
     }
 }
 
-/// `iss`, and nothing else of the claims set: all of it is read by [`ClaimsSet`](crate::token::claims_set::ClaimsSet), after
-/// the signature.
+/// `iss`, and nothing else of the claims set: all of it is read by [`ClaimsSet`](crate::token::claims_set::ClaimsSet),
+/// after the signature.
 fn read_iss(json: &[u8]) -> Result<Text<'_>, TokenError> {
     let text = std::str::from_utf8(json)
         .map_err(|_| TokenError::new(TokenErrorKind::Claims, "the claims are not UTF-8"))?;

@@ -92,7 +92,8 @@ impl Registered {
         self.texts.get(Self::ACR)
     }
 
-    /// `cnf.jkt`: the key that whoever sends the token must prove to have (RFC 9449, section 6.1). `None` for a bearer token.
+    /// `cnf.jkt`: the key that whoever sends the token must prove to have (RFC 9449, section 6.1). `None` for a bearer
+    /// token.
     pub fn key_thumbprint(&self) -> Option<Thumbprint> {
         self.texts.get(Self::JKT)?.parse().ok()
     }

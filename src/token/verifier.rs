@@ -142,8 +142,8 @@ impl<C: ReadClaims> Verifier<C> {
 
     /// Verifies the text of a token: `eyJ...`, without scheme or spaces around it.
     ///
-    /// Does no I/O and never waits for anything. A token that was accepted before is looked up, under a lock that is held for
-    /// as long as that takes.
+    /// Does no I/O and never waits for anything. A token that was accepted before is looked up, under a lock that is
+    /// held for as long as that takes.
     ///
     /// # Errors
     ///
@@ -157,8 +157,8 @@ impl<C: ReadClaims> Verifier<C> {
         self.recall(token.as_bytes(), bound).unwrap_or_else(|| self.verify_anew(token, bound))
     }
 
-    /// The first half of [`verify`](Self::verify): what is decided over a token that was accepted before; `None` for any
-    /// other.
+    /// The first half of [`verify`](Self::verify): what is decided over a token that was accepted before; `None` for
+    /// any other.
     pub(crate) fn recall(&self, token: &[u8], bound: Bound) -> Option<Result<Verified<C>, TokenError>> {
         // One that was accepted before is of the issuer that it would be given to again.
         self.issuers().iter().find_map(|issuer| issuer.recall(token, bound))
