@@ -142,7 +142,7 @@ fn main() {
     let record =
         Record::open(&new_session("everybody", Timestamp::from_unix_seconds(0)), &policy, now_of_day());
     let layer = LiveSessionsLayer::new(Everybody(record), Duration::from_secs(24 * 3600))
-        .capacity(usize::try_from(sessions).unwrap() * 5 / 4);
+        .with_capacity(usize::try_from(sessions).unwrap() * 5 / 4);
 
     let bearer = || JwtAuthLayer::new(config.verifier::<NoClaims>());
     let (mut without, mut with) =
@@ -181,7 +181,7 @@ fn main() {
         )),
         Duration::from_secs(24 * 3600),
     )
-    .capacity(usize::try_from(sessions).unwrap() * 5 / 4);
+    .with_capacity(usize::try_from(sessions).unwrap() * 5 / 4);
     let region = Region::new(ALLOCATOR);
     fill(&fresh, &config, sessions);
     let change = region.change();

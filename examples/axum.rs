@@ -27,7 +27,9 @@ use axum::middleware::map_request;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use http::{Method, StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -226,7 +228,7 @@ fn router(address: SocketAddr) -> Result<Router, Box<dyn Error>> {
                         .allow_methods([Method::GET, Method::POST, Method::DELETE])
                         .allow_headers([AUTHORIZATION, CONTENT_TYPE])
                         .allow_credentials(true)
-                        .expose_headers([WWW_AUTHENTICATE]),
+                        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER]),
                 )
                 // Limits, too: a refused request keeps nothing that they gave out. Its 408 is readable, and traced.
                 .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(10)))

@@ -22,15 +22,20 @@ stage() {
 
 parts() { source scripts/parts.sh; }
 
-# Every combination of the features that differs in code: both backends, one, and none; each store, and all.
+# Every pair of features, without a backend and with both: whatever two features do to each other is seen here.
 features() {
-  local set
-  for set in '' moka aws-lc-rs rust-crypto moka,rust-crypto aws-lc-rs,rust-crypto moka,aws-lc-rs,rust-crypto \
-    redis postgres redis,test-util postgres,test-util moka,redis,postgres,aws-lc-rs \
-    axum metrics client reqwest jwks jwks-hyper client,jwks moka,aws-lc-rs,axum,metrics,client; do
-    echo "--- features: ${set:-none}"
-    cargo clippy --quiet --lib --no-default-features --features "$set" -- -D warnings
-  done
+  local tools=${CARGO_TARGET_DIR:-$PWD/target}
+  [[ $tools = /* ]] || tools=$PWD/$tools
+  tools+=/parts/cargo
+  PATH=$tools/bin:$PATH
+  command -v cargo-hack >/dev/null || {
+    CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --root "$tools" --version 0.6.46 cargo-hack
+  }
+  local pairs=(clippy --quiet --lib --feature-powerset --depth 2 --exclude-features default,aws-lc-rs,rust-crypto)
+  cargo hack "${pairs[@]}" -- -D warnings
+  cargo hack "${pairs[@]}" --features aws-lc-rs,rust-crypto -- -D warnings
+  cargo clippy --quiet --lib --no-default-features --features moka,aws-lc-rs -- -D warnings
+  cargo clippy --quiet --lib --no-default-features --features moka,rust-crypto -- -D warnings
 }
 
 # No warning is let through, and items that need a feature are documented, too.
@@ -41,6 +46,9 @@ lints() {
   cargo clippy --quiet --all-targets -- -D warnings
   cargo clippy --quiet --all-targets --features "$all" -- -D warnings
 }
+
+# What would be published compiles by itself.
+package() { cargo package --quiet --allow-dirty; }
 
 other_backend() { cargo test --quiet --lib --no-default-features --features moka,rust-crypto; }
 
@@ -58,6 +66,7 @@ stage 'format' cargo fmt --check
 stage 'lints' lints
 stage 'features' features
 stage 'documentation' docs
+stage 'package' package
 stage 'tests' cargo test --features "$all"
 stage 'tests of the default features only' cargo test --quiet --test compile_fail
 stage 'tests, rust-crypto' other_backend

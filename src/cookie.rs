@@ -39,7 +39,8 @@ pub enum SameSite {
     Strict,
     /// Also when a user follows a link to the site.
     Lax,
-    /// Always; for applications embedded in other sites. Needs the origin check, which is always on.
+    /// Always: for a page of an allowed origin that is embedded in another site. It does not open the service to pages
+    /// of other sites, which are refused by `Sec-Fetch-Site` and `Origin` all the same.
     None,
 }
 

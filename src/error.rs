@@ -12,7 +12,7 @@ pub struct ConfigError {
 }
 
 /// What a [`ConfigError`] is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {
     /// A key is too short, of the wrong form, given twice, or does not go with the other keys.

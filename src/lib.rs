@@ -121,7 +121,6 @@ mod gate;
 pub mod live;
 pub mod manual;
 mod metrics;
-mod near;
 mod protected_resource;
 mod reject;
 #[cfg(feature = "jwks")]
@@ -133,6 +132,7 @@ mod secret;
 pub mod service;
 pub mod session;
 mod store;
+mod store_cache;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
@@ -186,8 +186,9 @@ pub use service::{
 };
 #[doc(no_inline)]
 pub use session::{
-    Attempt, ClientInfo, Decision, NewSession, NoSessionId, OnReuse, Presented, Record, RefreshKeys, Retry,
-    RotationState, SecretDigest, SessionFacts, SessionId, SessionPolicy, SubjectDigest, Unknown, decide,
+    Attempt, ClientInfo, Decision, NewSession, OnReuse, ParseSessionIdError, Presented, Record, RefreshKeys,
+    Retry, RotationState, SecretDigest, SessionFacts, SessionId, SessionPolicy, SubjectDigest, Unknown,
+    decide,
 };
 #[cfg(any(feature = "redis", feature = "postgres"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "redis", feature = "postgres"))))]

@@ -73,6 +73,16 @@ pub struct SeenProofs<S> {
 }
 
 impl<S> SeenProofs<S> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
     fn look(&self, asked: Asked<'_>) -> Ahead {
         if let Err(rejection) = asked.verified_if_good() {
             return Ahead::Refuse(rejection);

@@ -35,7 +35,7 @@ use scripted::*;
 #[tokio::test(start_paused = true)]
 async fn a_login_is_sent_as_the_service_expects_it() {
     let server = Server::default();
-    let session = builder(&server, MemoryStorage::new()).with_user_agent("orders/1.0").build().unwrap();
+    let session = builder(&server, MemoryStorage::new()).user_agent("orders/1.0").build().unwrap();
     assert!(!session.is_signed_in().await.unwrap());
     session.login(&credentials()).await.unwrap();
     assert!(session.is_signed_in().await.unwrap());
@@ -747,7 +747,7 @@ async fn with_a_cookie() {
     let server = Server::default();
     server.0.by_cookie.store(true, Ordering::SeqCst);
     let storage = Storage::default();
-    let session = builder(&server, storage.clone()).with_cookie(&CookiePolicy::default()).build().unwrap();
+    let session = builder(&server, storage.clone()).cookie(&CookiePolicy::default()).build().unwrap();
     session.login(&credentials()).await.unwrap();
     session.refresh().await.unwrap();
     // An answer that sets none keeps the one there is.
@@ -800,7 +800,7 @@ async fn times_are_by_the_servers_clock() {
 #[tokio::test(start_paused = true)]
 async fn after_a_sleep_of_the_machine_the_token_has_expired() {
     let (server, clock) = (Server::default(), ManualClock::default());
-    let session = builder(&server, MemoryStorage::new()).with_clock(clock.clone()).build().unwrap();
+    let session = builder(&server, MemoryStorage::new()).clock(clock.clone()).build().unwrap();
     session.login(&credentials()).await.unwrap();
     clock.advance(Duration::from_secs(8 * 3600));
     assert_eq!(session.authorization().await.unwrap(), "Bearer access-2");
@@ -913,6 +913,6 @@ fn settings_that_are_not_safe_are_errors() {
     assert!(builder().insecure_add_origin("http://other.example").build().is_err());
     let builder = || Session::builder(BASE, MemoryStorage::new(), Server::default());
     assert!(builder().add_origin("http://api.example").build().is_err());
-    assert!(builder().with_user_agent("a\nb").build().is_err());
+    assert!(builder().user_agent("a\nb").build().is_err());
     assert!(USER_AGENT.as_str() == "user-agent");
 }

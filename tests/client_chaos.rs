@@ -233,9 +233,9 @@ async fn no_session_is_lost(delivery: Delivery) {
         harm: harm.clone(),
     };
     let builder = Session::builder(&format!("{OWN}/auth"), MemoryStorage::new(), proxy.clone());
-    let builder = builder.with_clock(clock.clone());
+    let builder = builder.clock(clock.clone());
     let session = match delivery {
-        Delivery::Cookie => builder.with_cookie(&CookiePolicy::default()).build().unwrap(),
+        Delivery::Cookie => builder.cookie(&CookiePolicy::default()).build().unwrap(),
         _ => builder.build().unwrap(),
     };
     session.login(&json!({ "user": "ada", "password": PASSWORD })).await.unwrap();

@@ -217,9 +217,9 @@ fn all_differ(asked: &[Asked]) {
 
 fn builder(server: &Server, storage: impl TokenStorage) -> SessionBuilder {
     Session::builder::<_, Full<Bytes>, _>(BASE, storage, server.clone())
-        .with_clock(TokioClock(Instant::now()))
+        .clock(TokioClock(Instant::now()))
         .add_origin("https://api.example")
-        .with_dpop()
+        .dpop()
 }
 
 /// Signed in, and nothing noted of it.
@@ -318,7 +318,7 @@ async fn tokens_with_a_key_need_no_setting() {
     let tokens = Tokens::new("mine", "mine-too", expires_at, Duration::from_secs(LIFETIME));
     *storage.0.tokens.lock().unwrap() = Some(tokens.with_proof_key(key.clone()));
     let session = Session::builder::<_, Full<Bytes>, _>(BASE, storage.clone(), server.clone())
-        .with_clock(TokioClock(Instant::now()))
+        .clock(TokioClock(Instant::now()))
         .build()
         .unwrap();
     ask(&server, &session, get(ME)).await;
@@ -737,8 +737,8 @@ async fn nothing_secret_is_shown() {
     session.login(&credentials()).await.unwrap();
     let tokens = storage.load().await.unwrap().unwrap();
     let bytes = tokens.proof_key().unwrap().expose_bytes();
-    let encoded = URL_SAFE_NO_PAD.encode(&bytes[2..]);
-    assert!(tokens.expose_json().contains(&URL_SAFE_NO_PAD.encode(&*bytes)));
+    let encoded = URL_SAFE_NO_PAD.encode(&bytes.as_ref()[2..]);
+    assert!(tokens.expose_json().contains(&URL_SAFE_NO_PAD.encode(&bytes)));
     let client = ServiceBuilder::new().layer(SessionLayer::new(session.clone())).service(server.clone());
     let future = client.clone().oneshot(get(ME));
     let shown = format!("{tokens:?} {tokens:#?} {session:?} {:?}", builder(&server, storage));

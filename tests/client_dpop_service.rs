@@ -89,10 +89,10 @@ async fn a_bound_session_from_login_to_logout() {
         let clock = ManualClock::new();
         let site = site(&clock, delivery);
         let mut builder = Session::builder(&format!("{OWN}/auth"), MemoryStorage::new(), site.clone())
-            .with_dpop()
-            .with_clock(clock.clone());
+            .dpop()
+            .clock(clock.clone());
         if delivery == Delivery::Cookie {
-            builder = builder.with_cookie(&CookiePolicy::default());
+            builder = builder.cookie(&CookiePolicy::default());
         }
         let session = builder.build().unwrap();
         let client = ServiceBuilder::new().layer(SessionLayer::new(session.clone())).service(site.clone());

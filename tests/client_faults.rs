@@ -276,7 +276,7 @@ async fn a_refusal_does_not_forget_what_another_process_has_got() {
         })
     };
     let slow = Session::builder(BASE, storage.clone(), refusing);
-    let slow = slow.with_clock(TokioClock(Instant::now())).build().unwrap();
+    let slow = slow.clock(TokioClock(Instant::now())).build().unwrap();
     slow.authorization().await.unwrap();
     let refresh = {
         let slow = slow.clone();
@@ -345,7 +345,7 @@ async fn a_refusal_during_a_login_by_cookie_is_no_end() {
     let server = Server::default();
     server.0.by_cookie.store(true, Ordering::SeqCst);
     let session = builder(&server, MemoryStorage::new());
-    let session = session.with_cookie(&tower_jwt_auth::CookiePolicy::default()).build().unwrap();
+    let session = session.cookie(&tower_jwt_auth::CookiePolicy::default()).build().unwrap();
     session.login(&credentials()).await.unwrap();
     let mut events = session.events();
     // The server ends the old session within the login.

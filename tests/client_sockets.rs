@@ -119,9 +119,9 @@ async fn hyper_util_with_both_versions_and_both_ways_of_delivery() {
             let site = Site::start(delivery).await;
             let http = hyper_client(version);
             let builder = Session::builder(&site.url("/auth"), MemoryStorage::new(), http.clone());
-            let builder = builder.with_clock(site.clock.clone());
+            let builder = builder.clock(site.clock.clone());
             let session = match delivery {
-                Delivery::Cookie => builder.with_cookie(&CookiePolicy::default()).build().unwrap(),
+                Delivery::Cookie => builder.cookie(&CookiePolicy::default()).build().unwrap(),
                 _ => builder.build().unwrap(),
             };
             session.login(&credentials()).await.unwrap();
@@ -156,7 +156,7 @@ async fn reqwest_through_its_adapter() {
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let http = ReqwestService::new(http);
     let session = Session::builder(&site.url("/auth"), MemoryStorage::new(), http.clone())
-        .with_clock(site.clock.clone())
+        .clock(site.clock.clone())
         .build()
         .unwrap();
     session.login(&credentials()).await.unwrap();
@@ -205,7 +205,7 @@ async fn a_channel_of_tonic() {
     let origin = format!("http://{address}");
     let session = Session::builder(&site.url("/auth"), MemoryStorage::new(), hyper_client(Version::HTTP_11))
         .add_origin(&origin)
-        .with_clock(site.clock.clone())
+        .clock(site.clock.clone())
         .build()
         .unwrap();
     let channel = Channel::from_shared(origin.clone()).unwrap().connect().await.unwrap();
@@ -275,9 +275,9 @@ async fn a_connection_that_breaks_with_the_answer_costs_no_session() {
         let proxy = cutting_proxy(site.address, cuts.clone()).await;
         let http = hyper_client(Version::HTTP_11);
         let builder = Session::builder(&format!("http://{proxy}/auth"), MemoryStorage::new(), http);
-        let builder = builder.with_clock(site.clock.clone());
+        let builder = builder.clock(site.clock.clone());
         let session = match delivery {
-            Delivery::Cookie => builder.with_cookie(&CookiePolicy::default()).build().unwrap(),
+            Delivery::Cookie => builder.cookie(&CookiePolicy::default()).build().unwrap(),
             _ => builder.build().unwrap(),
         };
         session.login(&credentials()).await.unwrap();

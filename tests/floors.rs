@@ -34,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("context", &["clock", "secret", "error", "url", "token", "session", "store", "extract", "reject"]),
     // What those roads share that may have to wait before they decide.
     ("gate", &["context", "reject"]),
-    ("near", &["timer"]),
+    ("store_cache", &["timer"]),
     // Pages without code.
     ("manual", &[]),
     // What a resource says of itself. On this floor, as the bearer layer names its URL.
@@ -86,9 +86,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "live",
-        &["clock", "metrics", "timer", "token", "session", "store", "context", "reject", "gate", "near"],
+        &[
+            "clock",
+            "metrics",
+            "timer",
+            "token",
+            "session",
+            "store",
+            "context",
+            "reject",
+            "gate",
+            "store_cache",
+        ],
     ),
-    ("revocation", &["clock", "metrics", "timer", "token", "store", "context", "reject", "gate", "near"]),
+    (
+        "revocation",
+        &["clock", "metrics", "timer", "token", "store", "context", "reject", "gate", "store_cache"],
+    ),
     ("replay", &["metrics", "store", "context", "reject", "gate"]),
     ("client", &["clock", "secret", "error", "url", "timer", "transport", "cookie", "csrf", "token", "dpop"]),
     ("remote_jwks", &["clock", "secret", "error", "url", "metrics", "timer", "transport", "token"]),

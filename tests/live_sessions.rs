@@ -290,7 +290,7 @@ async fn an_answer_of_before_the_end_is_not_taken() {
 #[tokio::test]
 async fn an_end_counts_though_it_is_forgotten_at_once() {
     let (store, policy) = (MokaStore::new(), SessionPolicy::default());
-    let node = Arc::new(Node::new(&store, |layer| layer.capacity(100)));
+    let node = Arc::new(Node::new(&store, |layer| layer.with_capacity(100)));
     let session = open(&store, "ada", &policy).await;
     let token = node.token(&session);
     let fill = async |name: &str| {
@@ -502,8 +502,8 @@ async fn refresh(
 async fn a_token_that_was_replaced_is_refused() {
     let clock = ManualClock::new();
     let store = MokaStore::builder().clock(clock.clone()).build();
-    let told = Node::new(&store, |layer| layer.clock(clock.clone()));
-    let elsewhere = Node::elsewhere(&store, |layer| layer.clock(clock.clone()));
+    let told = Node::new(&store, |layer| layer.with_clock(clock.clone()));
+    let elsewhere = Node::elsewhere(&store, |layer| layer.with_clock(clock.clone()));
     let session = open(&store, "ada", &until_used()).await;
     assert_eq!(refresh(&store, &clock, &session, 0).await, "current");
     assert_eq!(refresh(&store, &clock, &session, 0).await, "rotated");
@@ -555,7 +555,7 @@ async fn each_generation_is_reported_once_when_it_is_seen_in_use() {
         let clock = ManualClock::new();
         let store = MokaStore::builder().clock(clock.clone()).build();
         let over = FaultStore::new(store.clone()).without_feed();
-        let node = Node::over(over, staleness, |layer| layer.clock(clock.clone()).report_use());
+        let node = Node::over(over, staleness, |layer| layer.with_clock(clock.clone()).report_use());
         let marks = || node.faults.count(StoreOperation::MarkUsed);
         let session = open(&store, "ada", &until_used()).await;
         assert_eq!(used_at(&store, &session).await, None);
@@ -622,7 +622,7 @@ async fn a_session_that_has_expired_is_refused() {
     let store = MokaStore::builder().clock(clock.clone()).build();
     let policy = SessionPolicy::default().with_idle_lifetime(SECOND * 5);
     let session = open(&store, "ada", &policy).await;
-    let node = Node::new(&store, |layer| layer.clock(clock.clone()));
+    let node = Node::new(&store, |layer| layer.with_clock(clock.clone()));
     let token = node.token(&session);
     assert_eq!(node.status(&token).await, 200);
     let pass = async |time| {
@@ -710,7 +710,7 @@ async fn readiness_asks_nobody() {
 #[tokio::test]
 async fn of_more_sessions_than_it_remembers_some_are_asked_for_again() {
     let (store, policy) = (MokaStore::new(), SessionPolicy::default());
-    let node = Node::new(&store, |layer| layer.capacity(10));
+    let node = Node::new(&store, |layer| layer.with_capacity(10));
     let mut tokens = Vec::new();
     for number in 0..100 {
         let subject = format!("user-{number}");

@@ -331,7 +331,7 @@ async fn a_task_purges_until_it_is_dropped() {
     let store = Arc::new(site.store.clone());
     let now = site.clock.now().as_unix_millis();
     site.insert("first", 10, now - millis(DAY), None);
-    let task = PurgeTask::spawn(Arc::clone(&store), SECOND);
+    let task = PurgeTask::spawn(Arc::clone(&store), SECOND).unwrap();
     let forgotten = || site.rows() == [0, 0];
     engines::wait_until("the first purge", forgotten);
     site.insert("second", 10, now - millis(DAY), None);
@@ -356,7 +356,7 @@ async fn a_task_survives_an_outage() {
     let away = format!("{}_away", site.schema);
     rename(&site.schema, &away);
     assert!(site.store.purge_expired().await.is_err());
-    let _task = PurgeTask::spawn(site.store.clone(), SECOND);
+    let _task = PurgeTask::spawn(site.store.clone(), SECOND).unwrap();
     // The first purge, which is at once, has failed.
     tokio::time::sleep(SECOND / 2).await;
     rename(&away, &site.schema);

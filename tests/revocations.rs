@@ -113,7 +113,7 @@ async fn a_time_of_issue_divides_the_tokens_of_a_subject() {
     let clock = ManualClock::new();
     let mut node = Node::new(&store);
     node.issuer = TestIssuer::new().with_clock(clock.clone());
-    let revocations = revocations(&store).clock(clock.clone());
+    let revocations = revocations(&store).with_clock(clock.clone());
     let before = node.token("ada");
     assert_eq!(node.status(&before).await, 200);
     revocations.revoke_subject(TestIssuer::ISSUER, "ada").await.unwrap();
@@ -450,7 +450,7 @@ async fn a_revocation_and_many_requests_at_once() {
     let store = MokaStore::new();
     for capacity in [1, 100_000] {
         let mut node = Node::new(&store);
-        node.layer = RevocationsLayer::new(store.clone(), STALENESS).capacity(capacity);
+        node.layer = RevocationsLayer::new(store.clone(), STALENESS).with_capacity(capacity);
         let node = Arc::new(node);
         for round in 0..15 {
             let subject = format!("user-{capacity}-{round}");

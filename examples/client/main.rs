@@ -50,7 +50,7 @@ async fn run() -> Result<(), Failure> {
     // Plain http, to this machine. For https: a connector of hyper-rustls, or reqwest through `ReqwestService`.
     let http: Http = Client::builder(TokioExecutor::new()).build_http();
     let session = Session::builder(&format!("{base}/auth"), FileStorage::new(session_file()?), http.clone())
-        .with_user_agent(concat!("tower-jwt-auth-example/", env!("CARGO_PKG_VERSION")))
+        .user_agent(concat!("tower-jwt-auth-example/", env!("CARGO_PKG_VERSION")))
         .build()?;
 
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -25,7 +25,7 @@ pub(crate) enum Store {
 pub(crate) async fn open(url: Option<&str>) -> Result<(Store, Option<PurgeTask>), Box<dyn Error>> {
     let Some(url) = url else {
         let store = MokaStore::new();
-        let purge = PurgeTask::spawn(store.clone(), TEN_MINUTES);
+        let purge = PurgeTask::spawn(store.clone(), TEN_MINUTES)?;
         return Ok((Store::Moka(store), Some(purge)));
     };
     match url.split_once("://").map(|(scheme, _)| scheme) {
@@ -39,7 +39,7 @@ pub(crate) async fn open(url: Option<&str>) -> Result<(Store, Option<PurgeTask>)
         Some("postgres" | "postgresql") => {
             let store = PostgresStore::open(url)?;
             store.migrate().await?;
-            let purge = PurgeTask::spawn(store.clone(), TEN_MINUTES);
+            let purge = PurgeTask::spawn(store.clone(), TEN_MINUTES)?;
             Ok((Store::Postgres(store), Some(purge)))
         }
         _ => Err(

@@ -130,7 +130,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     getrandom::fill(&mut seed)?;
     let store = MokaStore::new();
-    let _purge = PurgeTask::spawn(store.clone(), Duration::from_secs(600));
+    let _purge = PurgeTask::spawn(store.clone(), Duration::from_secs(600))?;
     let auth = AuthService::builder(&config, RefreshKeys::new(seed)?, store, Accounts)
         .add_origin(&format!("http://{address}"))
         .build()?;

@@ -32,7 +32,9 @@
 //! let service = ServiceBuilder::new()
 //!     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
 //!     .layer(RequireScopeLayer::all(["orders:write"])?)
-//!     .service(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))));
+//!     .service(service_fn(async |_: Request<Full<Bytes>>| {
+//!         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+//!     }));
 //!
 //! let token = Issuer::new(&config)?.issue(&AccessGrant::new("ada").with_scopes(["orders:read"]), &NoClaims {})?;
 //! let request = Request::get("/")

@@ -86,6 +86,18 @@ pub struct RequireAsync<S, C> {
     demand: Option<Arc<Demand>>,
 }
 
+impl<S, C> RequireAsync<S, C> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, C: Send + Sync + 'static> RequireAsync<S, C> {
     fn look(&self, asked: Asked<'_>) -> Ahead {
         let verified = match asked.verified().and_then(|verified| asked.with_claims::<C>(verified)) {

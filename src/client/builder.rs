@@ -9,7 +9,7 @@ use crate::client::endpoint::{Carrier, Endpoint};
 use crate::client::origin::{Origin, Origins};
 use crate::client::proof::Place;
 use crate::client::session::Session;
-use crate::client::state::Shared;
+use crate::client::shared_state::Shared;
 use crate::client::tokens::DynStorage;
 use crate::clock::{Clock, SystemClock};
 use crate::cookie::CookiePolicy;
@@ -60,7 +60,7 @@ impl SessionBuilder {
 
     /// Keeps the refresh token as a browser does, for a service with `Delivery::Cookie`: the cookie of this policy's
     /// name.
-    pub fn with_cookie(mut self, cookie: &CookiePolicy) -> Self {
+    pub fn cookie(mut self, cookie: &CookiePolicy) -> Self {
         self.carrier = Carrier::Cookie(cookie.name());
         self
     }
@@ -72,19 +72,19 @@ impl SessionBuilder {
     /// [`Tokens`](crate::client::Tokens). Tokens that are there without one go on as bearer tokens until the next
     /// login, and those with one need their proofs also in a session that was built without this. A service that
     /// answers such a login with a bearer token is [`Unexpected`](crate::client::ClientErrorKind::Unexpected).
-    pub fn with_dpop(mut self) -> Self {
+    pub fn dpop(mut self) -> Self {
         self.with_dpop = true;
         self
     }
 
     /// What the session list of the user calls this client.
-    pub fn with_user_agent(mut self, user_agent: impl Into<String>) -> Self {
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
         self
     }
 
     /// Replaces the system's clock, for tests.
-    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+    pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
         self
     }
@@ -94,7 +94,7 @@ impl SessionBuilder {
     /// # Errors
     ///
     /// A base that is no URL, or not https and not on this machine; an origin of another form; a user agent that cannot
-    /// stand in a header; [`with_dpop`](Self::with_dpop) without a cryptographic backend.
+    /// stand in a header; [`dpop`](Self::dpop) without a cryptographic backend.
     pub fn build(self) -> Result<Session, ConfigError> {
         let mut endpoint = Endpoint::new(&self.base)?;
         endpoint.carrier = self.carrier;

@@ -22,7 +22,7 @@ pub struct ClientError {
 }
 
 /// The classes of [`ClientError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClientErrorKind {
     /// The login was refused.

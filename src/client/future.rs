@@ -11,11 +11,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::client::error::{ClientError, ClientErrorKind};
-use crate::client::held::{Epoch, Held};
 use crate::client::layer::replay;
 use crate::client::proof::{Route, With, is_nonce_challenge};
 use crate::client::replay::Replay;
-use crate::client::state::{AfterRefusal, Shared};
+use crate::client::shared_state::{AfterRefusal, Shared};
+use crate::client::tokens_in_use::{Epoch, Held};
 
 type Access = Pin<Box<dyn Future<Output = Result<Arc<Held>, ClientError>> + Send>>;
 

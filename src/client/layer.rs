@@ -14,7 +14,7 @@ use crate::client::origin::Origin;
 use crate::client::proof::Route;
 use crate::client::replay::{NoReplay, Replay, ReplayEmpty, ReplayWith};
 use crate::client::session::Session;
-use crate::client::state::Look;
+use crate::client::shared_state::Look;
 use crate::error::ConfigError;
 
 /// Sends the access token of a [`Session`] with requests; see the [module's rules](crate::client).
@@ -78,6 +78,18 @@ pub struct SessionService<S, P = ReplayEmpty> {
     session: Session,
     relative: Option<Arc<Origin>>,
     replay: P,
+}
+
+impl<S, P> SessionService<S, P> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S, P, B, R> Service<Request<B>> for SessionService<S, P>

@@ -16,7 +16,7 @@
 //!    those that another request got meanwhile. Never with those of another login, and not where a step-up is asked for
 //!    (RFC 9470).
 //!
-//! Tokens that are bound to a key ([`SessionBuilder::with_dpop`], RFC 9449) go out as `DPoP`, with a proof in the
+//! Tokens that are bound to a key ([`SessionBuilder::dpop`], RFC 9449) go out as `DPoP`, with a proof in the
 //! header `DPoP` that is made for this one request: a retry has another. If it cannot be made the request goes out
 //! without the token, and the answer has the [`ClientError`] in its extensions. The nonce that an origin gave last is
 //! in the proofs for it; one that is asked for (`use_dpop_nonce`) is a reason to send a request once more at once,
@@ -80,7 +80,6 @@ mod error;
 mod event;
 mod flight;
 mod future;
-mod held;
 mod layer;
 mod origin;
 mod proof;
@@ -89,9 +88,10 @@ mod replay;
 mod reqwest;
 mod schedule;
 mod session;
-mod state;
-mod stored;
+mod shared_state;
+mod storage_sync;
 mod tokens;
+mod tokens_in_use;
 
 pub use builder::SessionBuilder;
 pub use error::{ClientError, ClientErrorKind};

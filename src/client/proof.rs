@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 
 use crate::client::answer::wants_nonce;
 use crate::client::error::{ClientError, ClientErrorKind};
-use crate::client::held::Held;
 use crate::client::origin::Origin;
-use crate::client::state::Shared;
+use crate::client::shared_state::Shared;
+use crate::client::tokens_in_use::Held;
 use crate::clock::Timestamp;
 use crate::dpop::ProofKey;
 use crate::timer;

@@ -19,11 +19,11 @@ use crate::client::endpoint::Carrier;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::{Event, Events};
 use crate::client::flight::Force;
-use crate::client::held::Held;
 use crate::client::schedule::GIVE_UP;
-use crate::client::state::{AfterRefusal, Shared, run};
-use crate::client::stored::Login;
+use crate::client::shared_state::{AfterRefusal, Shared, run};
+use crate::client::storage_sync::Login;
 use crate::client::tokens::TokenStorage;
+use crate::client::tokens_in_use::Held;
 use crate::error::ConfigError;
 use crate::transport::Transport;
 

@@ -136,7 +136,7 @@ impl Tokens {
             lifetime_ms: u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX),
             user: self.user.as_deref().map(ToOwned::to_owned),
             login: self.login.map(|LoginId(id)| base64url(&id)),
-            dpop_key: self.key.as_ref().map(|key| base64url(&key.expose_bytes())),
+            dpop_key: self.key.as_ref().map(|key| base64url(key.expose_bytes().as_ref())),
         };
         // Strings and numbers always serialize.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -307,7 +307,7 @@ mod tests {
         let read = Tokens::from_json(&text).unwrap();
         assert!(tokens.same(&read) && tokens.is_of_login(&read));
         assert_eq!(read.proof_key().unwrap().thumbprint(), key.thumbprint());
-        assert_eq!(*read.proof_key().unwrap().expose_bytes(), *key.expose_bytes());
+        assert_eq!(read.proof_key().unwrap().expose_bytes().as_ref(), key.expose_bytes().as_ref());
         // Of a refresh.
         let next = self::tokens().following(&tokens);
         assert_eq!(next.proof_key().unwrap().thumbprint(), key.thumbprint());

@@ -103,7 +103,7 @@ impl ProofKey {
         let public = signing.verifying_key();
         let no_jwk = || ConfigError::new(ConfigErrorKind::Key, "the key has no public half");
         let jwk = public.to_bare_jwk().ok_or_else(no_jwk)?;
-        let thumbprint = public.to_thumbprint().ok_or_else(no_jwk)?;
+        let thumbprint = public.thumbprint().ok_or_else(no_jwk)?;
         let algorithm = form.algorithm().as_str();
         let header = base64url(format!(r#"{{"typ":"dpop+jwt","alg":"{algorithm}","jwk":{jwk}}}"#).as_bytes());
         Ok(Self { form, private: private.to_vec().into(), signing, thumbprint, header })
@@ -111,7 +111,7 @@ impl ProofKey {
 
     /// The key in a short form, private half included: for a storage that nobody else can read. The bytes are wiped
     /// when they are dropped.
-    pub fn expose_bytes(&self) -> Zeroizing<Vec<u8>> {
+    pub fn expose_bytes(&self) -> impl AsRef<[u8]> + use<> {
         let private = self.private.expose_secret();
         let mut bytes = Zeroizing::new(Vec::with_capacity(2 + private.len()));
         bytes.push(VERSION);
@@ -227,7 +227,7 @@ pub struct ProveError {
 }
 
 /// Why a proof could not be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProveErrorKind {
     /// The URL is no http or https URL in ASCII, or has a user name.
@@ -300,9 +300,9 @@ mod tests {
     fn a_kept_key_is_the_same_key() {
         for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa] {
             let key = ProofKey::generate_with(algorithm).unwrap();
-            let read = ProofKey::from_bytes(&key.expose_bytes()).unwrap();
+            let read = ProofKey::from_bytes(key.expose_bytes().as_ref()).unwrap();
             assert_eq!((read.algorithm(), read.thumbprint()), (algorithm, key.thumbprint()));
-            assert_eq!(read.expose_bytes(), key.expose_bytes());
+            assert_eq!(read.expose_bytes().as_ref(), key.expose_bytes().as_ref());
             assert_ne!(ProofKey::generate_with(algorithm).unwrap().thumbprint(), key.thumbprint());
         }
         for algorithm in Algorithm::ALL {
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_key() {
-        let good = ProofKey::generate().unwrap().expose_bytes();
+        let good = ProofKey::generate().unwrap().expose_bytes().as_ref().to_vec();
         let changed = |at: usize, byte: u8| {
             let mut bytes = good.to_vec();
             bytes[at] = byte;

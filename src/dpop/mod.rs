@@ -28,7 +28,8 @@
 //!
 //! [`JwtAuthLayer::dpop`](crate::JwtAuthLayer::dpop) then compares its key with that of the token, and
 //! [`AuthServiceBuilder::dpop`](crate::AuthServiceBuilder::dpop) binds sessions to the key that was shown at the login.
-//! Clients read the challenge and `DPoP-Nonce` of another origin only where `Access-Control-Expose-Headers` names them.
+//! Pages of another origin read the challenge, `DPoP-Nonce` and the `Date` that their clock is set by only where
+//! `Access-Control-Expose-Headers` names them.
 //!
 //! | attack | what happens |
 //! |---|---|

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use crate::clock::Clock;
-use crate::live::near::{Near, Settings};
+use crate::live::known_sessions::{Near, Settings};
 use crate::live::service::LiveSessions;
 use crate::store::SessionStore;
 
@@ -82,7 +82,7 @@ impl LiveSessionsLayer {
 
     /// How many sessions are remembered: 100,000 by default. The store is asked for others each time. One takes about
     /// 130 bytes.
-    pub fn capacity(self, sessions: usize) -> Self {
+    pub fn with_capacity(self, sessions: usize) -> Self {
         self.with(|settings| settings.bounds.capacity = sessions)
     }
 
@@ -94,7 +94,7 @@ impl LiveSessionsLayer {
 
     /// The clock by which sessions expire; the system's by default. In tests with a clock that is set by hand, that of
     /// the store.
-    pub fn clock(self, clock: impl Clock) -> Self {
+    pub fn with_clock(self, clock: impl Clock) -> Self {
         self.with(|settings| settings.clock = Arc::new(clock))
     }
 }

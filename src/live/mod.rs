@@ -16,6 +16,9 @@
 //! | has given a later token in the place of this one ([`Retry::UntilUsed`](crate::Retry::UntilUsed)) | the same |
 //! | does not answer | 503 with `Retry-After` (gRPC: 14), or by the last answer, for as long as [`trust_for`] says |
 //!
+//! A token without `sid` is of no session, and passes: where each must have one,
+//! [`require_claim("sid")`](crate::TokenConfigBuilder::require_claim) in the configuration says so.
+//!
 //! The store is asked when a request comes, never in `poll_ready`. One that does not answer is asked again for the same
 //! session after a second.
 //!
@@ -82,12 +85,12 @@
 //! # }
 //! ```
 
-mod inquiry;
+mod is_live;
+mod known_sessions;
 mod layer;
-mod near;
+mod report_use;
 mod seen;
 mod service;
-mod used;
 
 pub use layer::LiveSessionsLayer;
 pub use service::LiveSessions;

@@ -1,7 +1,7 @@
 //! [`Seen`]: what is remembered of a session.
 
-use crate::near::{Endings, Moment, Remembered};
 use crate::session::SubjectDigest;
+use crate::store_cache::{Endings, Moment, Remembered};
 
 /// What was seen of a session: as small as can be, as there may be a million.
 #[derive(Debug, Clone, Copy)]

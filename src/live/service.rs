@@ -9,8 +9,8 @@ use tower_service::Service;
 
 use crate::context::Asked;
 use crate::gate::{self, Ahead, GatedFuture, Refusal};
-use crate::live::inquiry::{Claimed, Sight};
-use crate::live::near::Near;
+use crate::live::is_live::{Claimed, Sight};
+use crate::live::known_sessions::Near;
 use crate::metrics;
 use crate::reject::{Refuser, RejectionKind, ResponseBody};
 use crate::session::SessionId;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -27,11 +28,43 @@ use crate::transport::BoxError;
 /// no redirects. Cheap to clone.
 #[derive(Clone)]
 pub struct JwksClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, JwksBody>,
 }
 
-/// The body of an answer of [`JwksClient`].
-pub type JwksBody = UnsyncBoxBody<Bytes, BoxError>;
+/// The body of requests and answers of [`JwksClient`].
+pub struct JwksBody(UnsyncBoxBody<Bytes, BoxError>);
+
+impl From<Bytes> for JwksBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
+    }
+}
+
+impl Body for JwksBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl fmt::Debug for JwksBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JwksBody")
+    }
+}
 
 impl JwksClient {
     /// Trusts the certificate authorities of Mozilla's list, which is compiled in.
@@ -79,7 +112,7 @@ impl JwksClient {
     }
 }
 
-impl Service<Request<Full<Bytes>>> for JwksClient {
+impl Service<Request<JwksBody>> for JwksClient {
     type Response = Response<JwksBody>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<JwksBody>, BoxError>> + Send>>;
@@ -88,9 +121,11 @@ impl Service<Request<Full<Bytes>>> for JwksClient {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+    fn call(&mut self, request: Request<JwksBody>) -> Self::Future {
         let response = self.client.request(request);
-        Box::pin(async move { Ok(response.await?.map(|body| body.map_err(Into::into).boxed_unsync())) })
+        Box::pin(
+            async move { Ok(response.await?.map(|body| JwksBody(body.map_err(Into::into).boxed_unsync()))) },
+        )
     }
 }
 

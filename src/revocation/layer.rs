@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::revocation::near::{Near, Settings};
+use crate::revocation::known_revocations::{Near, Settings};
 use crate::revocation::service::Revoked;
 use crate::store::RevocationStore;
 
@@ -68,7 +68,7 @@ impl RevocationsLayer {
 
     /// How many names are remembered, of tokens and of subjects: 100,000 by default. The store is asked for others each
     /// time.
-    pub fn capacity(self, names: usize) -> Self {
+    pub fn with_capacity(self, names: usize) -> Self {
         self.with(|settings| settings.bounds.capacity = names)
     }
 

@@ -64,13 +64,13 @@
 //! # }
 //! ```
 
-mod handle;
-mod inquiry;
+mod is_revoked;
+mod known_revocations;
 mod layer;
-mod near;
+mod revocations;
 mod seen;
 mod service;
 
-pub use handle::Revocations;
 pub use layer::RevocationsLayer;
+pub use revocations::Revocations;
 pub use service::Revoked;

@@ -1,7 +1,7 @@
 //! [`Seen`]: what is remembered of one of the names under which tokens are revoked.
 
 use crate::clock::Timestamp;
-use crate::near::{Moment, Remembered};
+use crate::store_cache::{Moment, Remembered};
 
 /// What was seen under a name.
 #[derive(Debug, Clone, Copy)]

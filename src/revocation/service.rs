@@ -11,8 +11,8 @@ use crate::context::Asked;
 use crate::gate::{self, Ahead, GatedFuture, Refusal};
 use crate::metrics;
 use crate::reject::{Refuser, RejectionKind, ResponseBody};
-use crate::revocation::inquiry::{Named, Sight};
-use crate::revocation::near::Near;
+use crate::revocation::is_revoked::{Named, Sight};
+use crate::revocation::known_revocations::Near;
 
 /// A service behind a look at revocations. Made by [`RevocationsLayer`](crate::RevocationsLayer).
 ///

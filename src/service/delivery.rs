@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use http::HeaderMap;
+use http::header::ORIGIN;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -51,12 +53,14 @@ use crate::token::describe;
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Delivery {
     /// In the `HttpOnly` cookie alone: no answer shows a refresh token, and none is taken from a body.
     #[default]
     Cookie,
     /// In the JSON of answers alone: no cookie is set or read. For services without pages, as every script of a page
-    /// that logs in could read the token.
+    /// that logs in could read the token. A login that names an origin is refused here as well, unless the origin was
+    /// [added](crate::AuthServiceBuilder::add_origin).
     Body,
     /// In the cookie, and in the body where a login's credentials have a member `"delivery":"body"`. That is refused
     /// to browsers: to each request with the header `Origin` or `Sec-Fetch-Site`.
@@ -78,6 +82,31 @@ impl Delivery {
 pub(super) enum Handover {
     Cookie,
     Body,
+}
+
+/// Why a login cannot be answered as it wishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoHandover {
+    /// It wants a cookie where none is given out.
+    NoCookies,
+    /// It wants the token in the body, and comes from a browser: what a page is given, every script in it can take
+    /// away.
+    Browser,
+}
+
+/// How a login is answered that wishes so.
+pub(super) fn handover(
+    delivery: Delivery,
+    wish: Option<Handover>,
+    headers: &HeaderMap,
+) -> Result<Handover, NoHandover> {
+    let is_browser = headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site");
+    match (delivery, wish) {
+        (Delivery::Cookie, _) | (Delivery::Both, None | Some(Handover::Cookie)) => Ok(Handover::Cookie),
+        (Delivery::Body, Some(Handover::Cookie)) => Err(NoHandover::NoCookies),
+        (Delivery::Both, Some(Handover::Body)) if is_browser => Err(NoHandover::Browser),
+        (Delivery::Body | Delivery::Both, _) => Ok(Handover::Body),
+    }
 }
 
 /// Takes the member `delivery` out of a login's credentials, whose type need not know it. All else stays as it was

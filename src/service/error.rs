@@ -22,7 +22,7 @@ pub struct SessionError {
 }
 
 /// The classes of [`SessionError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionErrorKind {
     /// The refresh token is not good (any more), or the application refused to renew its claims: log in again.

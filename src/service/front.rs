@@ -46,7 +46,9 @@ use crate::token::Claims;
 /// let service = ServiceBuilder::new()
 ///     .layer(AuthLayer::new(auth))
 ///     .layer(JwtAuthLayer::new(config.verifier::<NoClaims>()))
-///     .service(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))));
+///     .service(service_fn(async |_: Request<Full<Bytes>>| {
+///         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+///     }));
 ///
 /// let keys = service.clone().oneshot(Request::get("/auth/jwks.json").body(Full::default())?).await?;
 /// assert_eq!(keys.status(), StatusCode::OK);

@@ -78,12 +78,12 @@ mod routes;
 // What the routes read of a request, and what they answer.
 mod answer;
 mod body;
-mod presented;
 mod proof;
+mod refresh_token_forms;
 mod request;
 
 // The same from code.
-mod handle;
+mod sessions;
 
 // Sessions, before HTTP.
 mod core;
@@ -105,7 +105,7 @@ pub use builder::AuthServiceBuilder;
 pub use delivery::Delivery;
 pub use error::{SessionError, SessionErrorKind};
 pub use front::{AuthFront, AuthFrontFuture, AuthLayer};
-pub use handle::{Granted, Sessions};
 pub use hook::{Events, SessionEvent, SessionEventKind};
 pub use identity::{Identity, SessionInfo};
 pub use request::ClientAddress;
+pub use sessions::{Granted, Sessions};

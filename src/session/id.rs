@@ -40,24 +40,24 @@ impl fmt::Debug for SessionId {
 
 /// The text is no session id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoSessionId;
+pub struct ParseSessionIdError;
 
-impl fmt::Display for NoSessionId {
+impl fmt::Display for ParseSessionIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a session id is 22 characters of base64url")
     }
 }
 
-impl std::error::Error for NoSessionId {}
+impl std::error::Error for ParseSessionIdError {}
 
 impl FromStr for SessionId {
-    type Err = NoSessionId;
+    type Err = ParseSessionIdError;
 
-    fn from_str(text: &str) -> Result<Self, NoSessionId> {
+    fn from_str(text: &str) -> Result<Self, ParseSessionIdError> {
         if text.len() != 22 {
-            return Err(NoSessionId);
+            return Err(ParseSessionIdError);
         }
-        from_base64url(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(NoSessionId)
+        from_base64url(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(ParseSessionIdError)
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
             "AAAAAAAAAAAAAAAAAAAAA==",
             "../../../../etc/passwd",
         ] {
-            assert_eq!(text.parse::<SessionId>(), Err(NoSessionId), "{text}");
+            assert_eq!(text.parse::<SessionId>(), Err(ParseSessionIdError), "{text}");
         }
     }
 }

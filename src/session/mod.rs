@@ -33,7 +33,7 @@ mod refresh_token;
 mod rotation;
 
 pub use client_info::ClientInfo;
-pub use id::{Attempt, NoSessionId, SecretDigest, SessionId, SubjectDigest};
+pub use id::{Attempt, ParseSessionIdError, SecretDigest, SessionId, SubjectDigest};
 pub use policy::{OnReuse, Retry, SessionPolicy};
 pub use record::{NewSession, Record, RotationState, SessionFacts};
 pub use refresh_token::RefreshKeys;

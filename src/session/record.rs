@@ -9,6 +9,9 @@ use crate::session::policy::SessionPolicy;
 use crate::thumbprint::Thumbprint;
 
 /// A session as a store keeps it: facts that never change, and the state that rotation moves. Cheap to clone.
+///
+/// It and its parts can be written out field by field, on purpose: a store that did not know of a field would lose it,
+/// and with it a check. So a new field is a breaking change, and stores find out when they are compiled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// What was fixed when the session was opened.

@@ -11,7 +11,7 @@ pub struct StoreError {
 }
 
 /// What kept a store from answering.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
     /// It could not be reached, or has no connection free.

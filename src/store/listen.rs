@@ -9,9 +9,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Timestamp;
+use crate::error::ConfigError;
 use crate::secret::from_base64url;
 use crate::session::{SessionId, SubjectDigest};
-use crate::store::{RevocationKey, SessionChange, SessionFeed};
+use crate::store::{RevocationKey, SessionChange, SessionFeed, runtime};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -50,17 +51,17 @@ impl ListenTask {
 
     /// Runs `listen`, which returns when it hears nothing any more, again and again.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Outside of a tokio runtime, as [`tokio::spawn`].
-    pub(super) fn spawn<F, L>(feed: SessionFeed, listen: L) -> Self
+    /// It is not called within a tokio runtime.
+    pub(super) fn spawn<F, L>(feed: SessionFeed, listen: L) -> Result<Self, ConfigError>
     where
         L: Fn(Ear) -> F + Send + 'static,
         F: Future<Output = BoxError> + Send,
     {
         let (sender, joined) = watch::channel(false);
         let ear = Ear { feed, joined: sender };
-        let task = tokio::spawn(async move {
+        let task = runtime::spawn(async move {
             let mut pause = Duration::from_millis(100);
             loop {
                 let error = listen(ear.clone()).await;
@@ -74,8 +75,8 @@ impl ListenTask {
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-        });
-        Self { task, joined }
+        })?;
+        Ok(Self { task, joined })
     }
 }
 

@@ -39,6 +39,7 @@ mod purge;
 mod redis;
 mod replay;
 mod revocation;
+mod runtime;
 mod session_store;
 
 pub(crate) use dyn_store::{BoxFuture, DynStore};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::{BoxFuture, StoreError};
@@ -45,16 +46,22 @@ impl fmt::Debug for ProofId {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no place that remembers proofs",
     label = "does not implement `ReplayStore`",
-    note = "implement `ReplayStore` with `async fn` for a type that is `Clone`",
+    note = "implement `ReplayStore` with `async fn` for a type of your own",
     note = "the future must be `Send`: no `Rc`, `RefCell` or lock guard may be held across an `.await`"
 )]
-pub trait ReplayStore: Clone + Send + Sync + 'static {
+pub trait ReplayStore: Send + Sync + 'static {
     /// Remembers a proof; true if it was not there. `keep_for` is at least a millisecond, and some minutes at most.
     fn remember(
         &self,
         proof: &ProofId,
         keep_for: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+impl<S: ReplayStore> ReplayStore for Arc<S> {
+    async fn remember(&self, proof: &ProofId, keep_for: Duration) -> Result<bool, StoreError> {
+        S::remember(self, proof, keep_for).await
+    }
 }
 
 /// [`ReplayStore`] without its type. One box a call.
@@ -79,7 +86,7 @@ impl<S: ReplayStore> DynReplays for S {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! [`RevocationStore`]: which access tokens count no longer, by their own names and by their subjects.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -61,7 +62,7 @@ impl fmt::Debug for RevocationKey {
 ///
 /// The stores of this crate are all of this, too. [`revocation_contract`](crate::test_util::revocation_contract)
 /// (feature `test-util`) tests another one.
-pub trait RevocationStore: Clone + Send + Sync + 'static {
+pub trait RevocationStore: Send + Sync + 'static {
     /// From now on refuses the tokens under this key that were issued before `not_before`, and remembers it for
     /// `keep_for` at least.
     ///
@@ -88,6 +89,25 @@ pub trait RevocationStore: Clone + Send + Sync + 'static {
     /// Tells what is revoked as soon as this process knows. One that has none is only slower to refuse.
     fn revocation_feed(&self) -> Option<&SessionFeed> {
         None
+    }
+}
+
+impl<S: RevocationStore> RevocationStore for Arc<S> {
+    async fn revoke_issued_before(
+        &self,
+        key: &RevocationKey,
+        not_before: Timestamp,
+        keep_for: Duration,
+    ) -> Result<(), StoreError> {
+        S::revoke_issued_before(self, key, not_before, keep_for).await
+    }
+
+    async fn not_before(&self, key: &RevocationKey) -> Result<Option<Timestamp>, StoreError> {
+        S::not_before(self, key).await
+    }
+
+    fn revocation_feed(&self) -> Option<&SessionFeed> {
+        S::revocation_feed(self)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::token::config::Core;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::json::{NumericDate, Text};
 use crate::token::one_issuer::Bound;
-use crate::token::texts::Texts;
+use crate::token::packed_texts::Texts;
 use crate::token::verified::Registered;
 
 /// Decides over the registered claims (RFC 9068, section 4; RFC 7519, section 4.1), and tells from when the token is

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::secret::{ExposeSecret, SecretString, base64url, random};
 use crate::thumbprint::Thumbprint;
-use crate::token::claims::{Claims, ClaimsJson};
+use crate::token::application_claims::{Claims, ClaimsJson};
 use crate::token::config::{Core, TokenConfig};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::json::NumericDate;

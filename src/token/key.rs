@@ -12,7 +12,7 @@ use crate::token::algorithm::{Algorithm, Family};
 use crate::token::crypto::Crypto;
 use crate::token::jwk;
 use crate::token::material::{KeyForm, PrivateMaterial, PublicMaterial, bad_key};
-use crate::token::prepared::Prepared;
+use crate::token::prepared_key::Prepared;
 
 /// A key that signs access tokens, with its key id and its one algorithm.
 ///
@@ -283,11 +283,7 @@ impl VerifyingKey {
     }
 
     /// The thumbprint of RFC 7638; `None` for an HMAC key.
-    pub fn thumbprint(&self) -> Option<String> {
-        self.to_thumbprint().map(|thumbprint| thumbprint.to_string())
-    }
-
-    pub(crate) fn to_thumbprint(&self) -> Option<Thumbprint> {
+    pub fn thumbprint(&self) -> Option<Thumbprint> {
         jwk::thumbprint(&self.material)
     }
 

@@ -25,7 +25,8 @@
 //! let now = SystemClock.now();
 //! let rotation = KeyRotation::begin(&config, now, Duration::from_secs(600));
 //!
-//! assert_eq!(rotation.next_step(now), KeyRotationStep::WaitToSign { until: now.saturating_add(Duration::from_secs(600)) });
+//! let until = now.saturating_add(Duration::from_secs(600));
+//! assert_eq!(rotation.next_step(now), KeyRotationStep::WaitToSign { until });
 //! let later = now.saturating_add(Duration::from_secs(600));
 //! assert_eq!(rotation.next_step(later), KeyRotationStep::Sign);
 //! config.sign_with(new)?;

@@ -59,9 +59,9 @@
 //! ```
 
 mod algorithm;
+mod application_claims;
 mod cache;
 mod claim_rules;
-mod claims;
 mod claims_set;
 mod compact;
 mod config;
@@ -76,16 +76,16 @@ mod key_rotation;
 mod keyset;
 mod material;
 mod one_issuer;
-mod prepared;
+mod packed_texts;
+mod prepared_key;
 mod profile;
 mod several;
-mod texts;
 mod verified;
 mod verifier;
 
 pub use algorithm::Algorithm;
-pub(crate) use claims::ClaimsJson;
-pub use claims::{Claims, NoClaims, ReadClaims};
+pub(crate) use application_claims::ClaimsJson;
+pub use application_claims::{Claims, NoClaims, ReadClaims};
 pub(crate) use compact::{Compact, decode};
 pub use config::{HasAudience, HasIssuer, HasKey, Missing, Set, TokenConfig, TokenConfigBuilder};
 pub use crypto::Crypto;

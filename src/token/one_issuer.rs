@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::token::application_claims::ReadClaims;
 use crate::token::cache::{FoundKey, Remembered, TokenCache};
 use crate::token::claim_rules;
-use crate::token::claims::ReadClaims;
 use crate::token::claims_set::ClaimsSet;
 use crate::token::compact::{Compact, Scratch};
 use crate::token::config::Core;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::token::claims::RegisteredName;
+use crate::token::application_claims::RegisteredName;
 use crate::token::claims_set::{ClaimsSet, OneOrMany};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::json::Text;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::thumbprint::Thumbprint;
-use crate::token::texts::Texts;
+use crate::token::packed_texts::Texts;
 
 /// The registered claims of a verified token.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::token::claims::ReadClaims;
+use crate::token::application_claims::ReadClaims;
 use crate::token::config::Core;
 use crate::token::error::TokenError;
 use crate::token::one_issuer::{Bound, Check, OneIssuer};

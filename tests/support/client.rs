@@ -236,7 +236,7 @@ impl TokenStorage for Storage {
 }
 
 pub fn builder(server: &Server, storage: impl TokenStorage) -> SessionBuilder {
-    Session::builder(BASE, storage, server.clone()).with_clock(TokioClock(Instant::now()))
+    Session::builder(BASE, storage, server.clone()).clock(TokioClock(Instant::now()))
 }
 
 pub async fn signed_in(server: &Server) -> Session {

@@ -42,7 +42,7 @@ pub(super) fn check_key(
         .into_public(algorithm)
         .and_then(|material| VerifyingKey::of(algorithm, material))
         .map_err(|error| bad_key(&error))?;
-    let thumbprint = key.to_thumbprint().ok_or_else(|| bad_key(&"it has no thumbprint"))?;
+    let thumbprint = key.thumbprint().ok_or_else(|| bad_key(&"it has no thumbprint"))?;
     if key.verify(rules.crypto, compact.signing_input.as_bytes(), &segments.signature) {
         Ok(thumbprint)
     } else {

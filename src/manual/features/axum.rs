@@ -22,8 +22,8 @@
 //! use serde::{Deserialize, Serialize};
 //! use tower::ServiceExt;
 //! use tower_jwt_auth::{
-//!     AuthService, ClientInfo, Granted, Identity, JwtAuthLayer, MokaStore, NoLogin, RefreshKeys, SessionError, Sessions,
-//!     SigningKey, TokenConfig, Verified,
+//!     AuthService, ClientInfo, Granted, Identity, JwtAuthLayer, MokaStore, NoLogin, RefreshKeys, SessionError,
+//!     Sessions, SigningKey, TokenConfig, Verified,
 //! };
 //!
 //! #[derive(Serialize, Deserialize)]

@@ -28,7 +28,7 @@
 //! // `http`: hyper_util::client::legacy::Client with TLS, for instance. It should follow no redirects.
 //! let session = Session::builder("https://www.shop.example/auth", MemoryStorage::new(), http.clone())
 //!     .add_origin("https://api.shop.example")     // the token goes there, and to no other host
-//!     .with_user_agent("shop-cli/1.0")
+//!     .user_agent("shop-cli/1.0")
 //!     .build()?;
 //! session.login(&json!({ "email": "ada@example.com", "password": "correct horse" })).await?;
 //! tokio::spawn(session.keep_alive());             // only if it must not lapse while nothing is asked
@@ -48,7 +48,7 @@
 //! |---|---|
 //! | [`Delivery::Body`](crate::Delivery::Body) or [`Both`](crate::Delivery::Both) | [`Session::new`](crate::Session::new), or the builder as above |
 //! | [`Cookie`](crate::Delivery::Cookie), the default | [`with_cookie`](crate::client::SessionBuilder::with_cookie), with the policy of the service |
-//! | tokens bound to a key | [`with_dpop`](crate::client::SessionBuilder::with_dpop) |
+//! | tokens bound to a key | [`dpop`](crate::client::SessionBuilder::dpop) |
 //!
 //! # In operation
 //!

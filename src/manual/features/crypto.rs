@@ -56,7 +56,7 @@
 //! - `read_with` signs and verifies once with the key, so a wrong pair is found at start.
 //! - [`DpopBuilder::crypto`](crate::DpopBuilder::crypto) takes it for proofs. The
 //!   [`client`](crate::manual::features::client) makes its proofs by the compiled-in backend only:
-//!   `SessionBuilder::with_dpop` is an error without one.
+//!   `SessionBuilder::dpop` is an error without one.
 //!
 //! # Without a backend
 //!

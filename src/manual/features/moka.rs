@@ -13,7 +13,7 @@
 //! # async fn main() {
 //! // One million users at most. Without this line there is no limit.
 //! let store = MokaStore::builder().max_subjects(1_000_000).build();
-//! let _purge = PurgeTask::spawn(store.clone(), Duration::from_secs(600));
+//! let _purge = PurgeTask::spawn(store.clone(), Duration::from_secs(600))?;
 //!
 //! // Clones are the same store: one for the service, one for the layer that refuses ended sessions.
 //! let live = LiveSessionsLayer::new(store.clone(), Duration::from_secs(10));

@@ -15,7 +15,7 @@
 //! let url = "postgres://app@127.0.0.1:5433/app";
 //! let store = PostgresStore::open(url)?;
 //! store.migrate().await?;                                             // from any number of nodes at once
-//! let _purge = PurgeTask::spawn(store.clone(), Duration::from_secs(600));
+//! let _purge = PurgeTask::spawn(store.clone(), Duration::from_secs(600))?;
 //! let _hears = store.listen(url)?;                                    // keep both as long as the server runs
 //! let live = LiveSessionsLayer::new(store.clone(), Duration::from_secs(30));
 //! # let _ = live;

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::ORIGIN;
 use http::request::Parts;
 
 use crate::service::answer::{self, Answer};
 use crate::service::authenticator::{AuthnError, ErasedError};
 use crate::service::core::{Core, twice};
-use crate::service::delivery::{Delivery, Handover, take_wish};
+use crate::service::delivery::{Delivery, Handover, NoHandover, handover, take_wish};
 use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::proof;
@@ -68,16 +67,12 @@ fn delivered<'b>(core: &Core, parts: &Parts, body: &'b [u8]) -> Result<(Handover
         refuse(answer::bad_body())
     };
     let (wish, credentials) = take_wish(body).map_err(|detail| malformed(&detail))?;
-    let handover = match (core.delivery, wish) {
-        (Delivery::Body, Some(Handover::Cookie)) => return Err(malformed("no cookies are delivered here")),
-        (Delivery::Body, _) | (_, Some(Handover::Body)) => Handover::Body,
-        (_, Some(Handover::Cookie) | None) => Handover::Cookie,
-    };
-    // What a page is given, every script in it can take away.
-    let is_browser = parts.headers.contains_key(ORIGIN) || parts.headers.contains_key("sec-fetch-site");
-    if core.delivery == Delivery::Both && handover == Handover::Body && is_browser {
-        events::refused("login", "browser");
-        return Err(refuse(answer::cookie_only()));
+    match handover(core.delivery, wish, &parts.headers) {
+        Ok(handover) => Ok((handover, credentials)),
+        Err(NoHandover::NoCookies) => Err(malformed("no cookies are delivered here")),
+        Err(NoHandover::Browser) => {
+            events::refused("login", "browser");
+            Err(refuse(answer::cookie_only()))
+        }
     }
-    Ok((handover, credentials))
 }

@@ -9,7 +9,7 @@ use crate::secret::{ExposeSecret as _, SecretString};
 use crate::service::answer::{self, Answer};
 use crate::service::core::Core;
 use crate::service::events;
-use crate::service::presented::Form;
+use crate::service::refresh_token_forms::Form;
 use crate::service::request::{Media, media};
 use crate::service::routes::owner::{BearerRefusal, Owner, bearer_owner};
 use crate::service::routes::token_in_body::{malformed_form, one_credential, token_in_json};

@@ -8,7 +8,7 @@ use crate::secret::ExposeSecret as _;
 use crate::service::answer::{self, Answer};
 use crate::service::core::Core;
 use crate::service::events;
-use crate::service::presented::{Form, looks_like_jwt};
+use crate::service::refresh_token_forms::{Form, looks_like_jwt};
 use crate::service::routes::token_in_body::malformed_form;
 use crate::service::routes::{Refusal, device, refuse};
 

@@ -3,7 +3,7 @@
 use crate::secret::SecretString;
 use crate::service::answer;
 use crate::service::events;
-use crate::service::presented::in_json;
+use crate::service::refresh_token_forms::in_json;
 use crate::service::routes::{Refusal, refuse};
 
 pub(super) fn token_in_json(route: &'static str, body: &[u8]) -> Result<Option<SecretString>, Refusal> {

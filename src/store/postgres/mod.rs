@@ -4,10 +4,10 @@ mod builder;
 mod codec;
 mod error;
 mod lease;
+mod listen;
 mod migrate;
 mod operation;
 mod purge;
-mod push;
 mod revocations;
 mod rotation;
 mod session_store;
@@ -57,7 +57,7 @@ use crate::store::SessionFeed;
 ///
 /// let store = PostgresStore::open("postgres://app@127.0.0.1:5433/app")?;
 /// store.migrate().await?;
-/// let _until_dropped = PurgeTask::spawn(store.clone(), Duration::from_secs(600));
+/// let _until_dropped = PurgeTask::spawn(store.clone(), Duration::from_secs(600))?;
 /// # Ok(())
 /// # }
 /// ```

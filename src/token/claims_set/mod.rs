@@ -13,7 +13,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visi
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
-use crate::token::claims::RegisteredName;
+use crate::token::application_claims::RegisteredName;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::json::{Names, Text};
 

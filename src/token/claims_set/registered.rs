@@ -2,7 +2,7 @@
 
 use serde::de::{self, MapAccess};
 
-use crate::token::claims::RegisteredName;
+use crate::token::application_claims::RegisteredName;
 use crate::token::claims_set::confirmation::Confirmation;
 use crate::token::claims_set::one_or_many::OneOrMany;
 use crate::token::json::{NumericDate, Text};

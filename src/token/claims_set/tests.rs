@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::*;
-use crate::token::claims::NoClaims;
+use crate::token::application_claims::NoClaims;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

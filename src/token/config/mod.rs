@@ -16,8 +16,8 @@ use arc_swap::ArcSwapOption;
 
 use crate::clock::Clock;
 use crate::error::{ConfigError, ConfigErrorKind};
+use crate::token::application_claims::ReadClaims;
 use crate::token::cache::CacheBounds;
-use crate::token::claims::ReadClaims;
 use crate::token::crypto::Crypto;
 use crate::token::issuer::Signer;
 use crate::token::key::{SigningKey, VerifyingKey};

@@ -1,10 +1,10 @@
 //! [`About`]: the question whether a token is revoked under one of its names.
 
 use crate::clock::Timestamp;
-use crate::near::{Endings, Finding, Inquiry, Moment, twice};
-use crate::revocation::near::Near;
+use crate::revocation::known_revocations::Near;
 use crate::revocation::seen::Seen;
 use crate::store::{RevocationKey, StoreError};
+use crate::store_cache::{Endings, Finding, Inquiry, Moment, twice};
 use crate::token::Registered;
 
 /// The names under which a token may be revoked.

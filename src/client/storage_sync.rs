@@ -8,9 +8,9 @@ use tokio::time::timeout;
 
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::Event;
-use crate::client::held::Held;
-use crate::client::state::{Shared, State, run};
+use crate::client::shared_state::{Shared, State, run};
 use crate::client::tokens::Tokens;
+use crate::client::tokens_in_use::Held;
 use crate::client::{BoxError, schedule};
 use crate::timer;
 

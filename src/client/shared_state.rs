@@ -13,10 +13,10 @@ use crate::client::endpoint::Endpoint;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::event::{self, Event};
 use crate::client::flight::Force;
-use crate::client::held::{Epoch, Held};
 use crate::client::origin::{Origin, Origins, is_relative};
 use crate::client::proof::Place;
 use crate::client::tokens::{DynStorage, Tokens};
+use crate::client::tokens_in_use::{Epoch, Held};
 use crate::clock::{Clock, Timestamp};
 use crate::transport::Transport;
 

@@ -7,10 +7,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::near::{Bounds, Cache};
-use crate::revocation::inquiry::{About, Named, Sight};
+use crate::revocation::is_revoked::{About, Named, Sight};
 use crate::revocation::seen::Seen;
 use crate::store::{DynRevocations, Listen, RevocationKey, RevocationStore, SessionChange};
+use crate::store_cache::{Bounds, Cache};
 
 /// The settings of a [`RevocationsLayer`](crate::RevocationsLayer).
 #[derive(Clone)]

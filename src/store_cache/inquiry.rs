@@ -1,6 +1,6 @@
 //! [`Inquiry`]: what a request wants to know of a store, and how it reads what the store answers.
 
-use crate::near::Moment;
+use crate::store_cache::Moment;
 
 /// What is remembered of the answers to one question.
 pub(crate) trait Remembered: Copy {
@@ -24,7 +24,7 @@ pub(crate) struct Finding<S> {
 }
 
 /// A question, and how its answers are read: the part of a decision that depends on what is asked. The other part, how
-/// old they may be and who asks when, is the [`Cache`](crate::near::Cache)'s.
+/// old they may be and who asks when, is the [`Cache`](crate::store_cache::Cache)'s.
 pub(crate) trait Inquiry {
     type Key;
     type Seen: Remembered;
@@ -40,7 +40,8 @@ pub(crate) trait Inquiry {
     /// longer be true for what was told since.
     fn find(&self, seen: &Self::Seen, came: Moment) -> Option<Finding<Self::Sight>>;
 
-    /// Asks the store. How many [endings](crate::near::Endings) were told is counted before it is asked, never after.
+    /// Asks the store. How many [endings](crate::store_cache::Endings) were told is counted before it is asked, never
+    /// after.
     fn look(&self) -> impl Future<Output = Self::Seen> + Send;
 
     /// Puts an answer to what is remembered. What was told since the store was asked must not be lost by it.

@@ -21,9 +21,9 @@ impl PostgresStore {
     ///
     /// The text is no URL, nor a `key=value` text.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Outside of a tokio runtime.
+    /// It is not called within a tokio runtime.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -45,18 +45,21 @@ impl PostgresStore {
                 "the URL of PostgreSQL must be postgres://USER@HOST:PORT/DATABASE, or `host=.. user=.. dbname=..`",
             )
         })?;
-        Ok(self.listen_with(move || {
+        self.listen_with(move || {
             let config = config.clone();
             async move { config.connect(NoTls).await }
-        }))
+        })
     }
 
     /// As [`listen`](Self::listen), over connections that `connect` makes: with TLS, for instance.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Outside of a tokio runtime.
-    pub fn listen_with<F, S, T>(&self, connect: impl Fn() -> F + Send + Sync + 'static) -> ListenTask
+    /// It is not called within a tokio runtime.
+    pub fn listen_with<F, S, T>(
+        &self,
+        connect: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Result<ListenTask, ConfigError>
     where
         F: Future<Output = Result<(Client, Connection<S, T>), tokio_postgres::Error>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -7,7 +7,7 @@ use quick_cache::sync::{Cache as Memory, EntryAction, EntryResult};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::near::{Endings, Inquiry, Moment, Questions, Remembered, micros};
+use crate::store_cache::{Endings, Inquiry, Moment, Questions, Remembered, micros};
 use crate::timer;
 
 /// How long a store that did not answer is not asked the same again: what `Retry-After` says.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::live::inquiry::{Claimed, Sight};
-use crate::live::near::Near;
+use crate::live::is_live::{Claimed, Sight};
+use crate::live::known_sessions::Near;
 use crate::live::seen::{Newest, Seen, State};
-use crate::near::PATIENCE;
 use crate::session::{SessionId, SubjectDigest};
+use crate::store_cache::PATIENCE;
 
 impl Newest {
     /// Whether the store is to be told that this token is in use.

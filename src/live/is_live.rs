@@ -1,10 +1,10 @@
 //! [`About`]: the question whether the session of a token lives.
 
-use crate::live::near::Near;
+use crate::live::known_sessions::Near;
 use crate::live::seen::{Newest, Seen, State};
-use crate::near::{Endings, Finding, Inquiry, Moment, micros, twice};
 use crate::session::{Record, SessionId, SubjectDigest};
 use crate::store::StoreError;
+use crate::store_cache::{Endings, Finding, Inquiry, Moment, micros, twice};
 
 /// What a token says of its session.
 #[derive(Debug, Clone, Copy)]

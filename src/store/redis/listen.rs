@@ -22,9 +22,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     ///
     /// The URL is none.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Outside of a tokio runtime.
+    /// It is not called within a tokio runtime.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,18 +46,21 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
                 "the URL of Redis must be redis://HOST:PORT/ or rediss://..",
             )
         })?;
-        Ok(self.listen_with(move || {
+        self.listen_with(move || {
             let client = client.clone();
             async move { client.get_async_pubsub().await }
-        }))
+        })
     }
 
     /// As [`listen`](Self::listen), over connections that `connect` makes: with Sentinel, for instance.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Outside of a tokio runtime.
-    pub fn listen_with<F>(&self, connect: impl Fn() -> F + Send + Sync + 'static) -> ListenTask
+    /// It is not called within a tokio runtime.
+    pub fn listen_with<F>(
+        &self,
+        connect: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Result<ListenTask, ConfigError>
     where
         F: Future<Output = RedisResult<PubSub>> + Send + 'static,
     {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::near::twice;
 use crate::store::{DynRevocations, RevocationKey, RevocationStore, SessionChange, StoreError};
+use crate::store_cache::twice;
 
 /// The longest life that a verifier accepts, the leeway at both its ends, and some.
 const KEEP: Duration = Duration::from_secs(25 * 3600);
@@ -29,7 +29,7 @@ impl Revocations {
 
     /// The clock that says what "up to now" is; the system's by default.
     #[must_use]
-    pub fn clock(self, clock: impl Clock) -> Self {
+    pub fn with_clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
 

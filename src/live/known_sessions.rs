@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::live::inquiry::{About, Claimed, Sight};
+use crate::live::is_live::{About, Claimed, Sight};
 use crate::live::seen::Seen;
-use crate::near::{Bounds, Cache};
 use crate::session::SessionId;
 use crate::store::{DynStore, Listen, SessionChange, SessionStore};
+use crate::store_cache::{Bounds, Cache};
 
 /// The settings of a [`LiveSessionsLayer`](crate::LiveSessionsLayer).
 #[derive(Clone)]
