@@ -1,5 +1,5 @@
-//! [`Prepared`]: a key as the backend aws-lc-rs takes it, read once. `jsonwebtoken` reads a key anew for each signature,
-//! which is a sixth of the cost of RSA.
+//! [`Prepared`]: a key as the backend aws-lc-rs takes it, read once. `jsonwebtoken` reads a key anew for each
+//! signature, which is a sixth of the cost of RSA.
 
 use std::fmt;
 
