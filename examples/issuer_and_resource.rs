@@ -177,7 +177,7 @@ where
     S: Service<Request<()>, Response = Response<R>, Error = Infallible>,
 {
     loop {
-        let request = Request::get(format!("{issuer}/token")).body(Full::default())?;
+        let request = Request::get(format!("{issuer}/token")).body(Bytes::new().into())?;
         let token = client.ready().await?.call(request).await?.into_body().collect().await?.to_bytes();
         let token = format!("Bearer {}", String::from_utf8_lossy(&token));
         let request = Request::get("/hello").header(AUTHORIZATION, token).body(())?;

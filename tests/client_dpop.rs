@@ -162,7 +162,7 @@ struct Proof {
 impl Proof {
     fn thumbprint(&self) -> String {
         let jwk = self.header["jwk"].to_string();
-        VerifyingKey::read(Algorithm::Es256, KeyForm::Jwk(&jwk)).unwrap().thumbprint().unwrap()
+        VerifyingKey::read(Algorithm::Es256, KeyForm::Jwk(&jwk)).unwrap().thumbprint().unwrap().to_string()
     }
 
     fn nonce(&self) -> Option<&str> {
@@ -742,7 +742,7 @@ async fn nothing_secret_is_shown() {
     let client = ServiceBuilder::new().layer(SessionLayer::new(session.clone())).service(server.clone());
     let future = client.clone().oneshot(get(ME));
     let shown = format!("{tokens:?} {tokens:#?} {session:?} {:?}", builder(&server, storage));
-    let list = format!("{:?}", &bytes[2..10]);
+    let list = format!("{:?}", &bytes.as_ref()[2..10]);
     assert!(!shown.contains(&encoded[..12]) && !shown.contains(list.trim_matches(['[', ']'])));
     future.await.unwrap();
     let asked = server.take();

@@ -38,7 +38,7 @@ struct Gate {
 }
 
 impl Gate {
-    fn new<S: RevocationStore>(store: &S, max_staleness: Duration) -> Self {
+    fn new<S: RevocationStore + Clone>(store: &S, max_staleness: Duration) -> Self {
         Self { layer: RevocationsLayer::new(store.clone(), max_staleness), issuer: TestIssuer::new() }
     }
 
@@ -63,7 +63,7 @@ impl Gate {
         }
     }
 
-    async fn revoke<S: RevocationStore>(&self, store: &S, token: &str, by_name: bool) {
+    async fn revoke<S: RevocationStore + Clone>(&self, store: &S, token: &str, by_name: bool) {
         let verified = self.issuer.verifier::<NoClaims>().verify(token).unwrap();
         let (registered, revocations) = (verified.registered(), Revocations::new(store.clone()));
         if by_name {
@@ -74,7 +74,7 @@ impl Gate {
     }
 }
 
-async fn two_nodes<S: RevocationStore>(one: &S, two: &S, push: &Proxy, listen: &ListenTask) {
+async fn two_nodes<S: RevocationStore + Clone>(one: &S, two: &S, push: &Proxy, listen: &ListenTask) {
     listen.joined().await;
     for by_name in [true, false] {
         let (patient, bounded) = (Gate::new(two, NEVER), Gate::new(two, Duration::from_millis(200)));

@@ -315,7 +315,7 @@ mod tests {
     fn bytes_that_are_no_key() {
         let good = ProofKey::generate().unwrap().expose_bytes().as_ref().to_vec();
         let changed = |at: usize, byte: u8| {
-            let mut bytes = good.to_vec();
+            let mut bytes = good.clone();
             bytes[at] = byte;
             bytes
         };

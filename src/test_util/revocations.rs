@@ -37,7 +37,7 @@ const LOOKS: usize = 1_500;
 /// # Panics
 ///
 /// The store breaks a rule, or does not answer.
-pub async fn revocation_contract<S: RevocationStore>(store: S) {
+pub async fn revocation_contract<S: RevocationStore + Clone>(store: S) {
     a_time_comes_back_as_it_was_given(&store).await;
     keys_are_kept_apart(&store).await;
     a_time_only_grows(&store).await;
@@ -226,7 +226,7 @@ async fn the_longest_length_counts<S: RevocationStore>(store: &S) {
     panic!("the earlier of two times stayed");
 }
 
-async fn what_is_kept_is_seen_at_once<S: RevocationStore>(store: &S) {
+async fn what_is_kept_is_seen_at_once<S: RevocationStore + Clone>(store: &S) {
     let (key, clone) = (key(), store.clone());
     for millis in 0..50 {
         revoke(store, &key, time(millis), HOUR).await;
@@ -234,7 +234,7 @@ async fn what_is_kept_is_seen_at_once<S: RevocationStore>(store: &S) {
     }
 }
 
-async fn at_once_the_latest_time_stays<S: RevocationStore>(store: &S) {
+async fn at_once_the_latest_time_stays<S: RevocationStore + Clone>(store: &S) {
     const CALLS: i64 = 40;
     for round in 0..5 {
         let key = key();
@@ -257,7 +257,7 @@ async fn at_once_the_latest_time_stays<S: RevocationStore>(store: &S) {
 }
 
 /// Where a store has a feed, a call has told of what it revoked when it returns.
-async fn a_feed_is_told<S: RevocationStore>(store: &S) {
+async fn a_feed_is_told<S: RevocationStore + Clone>(store: &S) {
     let Some(told) = listen(store) else { return };
     let (key, not_before) = (key(), time(1_234));
     kept(store, &key).await;

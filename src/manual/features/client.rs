@@ -47,7 +47,7 @@
 //! | it delivers | the client |
 //! |---|---|
 //! | [`Delivery::Body`](crate::Delivery::Body) or [`Both`](crate::Delivery::Both) | [`Session::new`](crate::Session::new), or the builder as above |
-//! | [`Cookie`](crate::Delivery::Cookie), the default | [`with_cookie`](crate::client::SessionBuilder::with_cookie), with the policy of the service |
+//! | [`Cookie`](crate::Delivery::Cookie), the default | [`cookie`](crate::client::SessionBuilder::cookie), with the policy of the service |
 //! | tokens bound to a key | [`dpop`](crate::client::SessionBuilder::dpop) |
 //!
 //! # In operation
