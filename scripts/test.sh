@@ -22,20 +22,24 @@ stage() {
 
 parts() { source scripts/parts.sh; }
 
-# Every pair of features, without a backend and with both: whatever two features do to each other is seen here.
+# Every pair of features, without a backend and with both: whatever two features do to each other is seen here. The two
+# run beside each other, as one check keeps one processor busy.
 features() {
-  local tools=${CARGO_TARGET_DIR:-$PWD/target}
-  [[ $tools = /* ]] || tools=$PWD/$tools
-  tools+=/parts/cargo
+  local target=${CARGO_TARGET_DIR:-$PWD/target}
+  [[ $target = /* ]] || target=$PWD/$target
+  local tools=$target/parts/cargo
   PATH=$tools/bin:$PATH
-  command -v cargo-hack >/dev/null || {
+  command -v cargo-hack >/dev/null ||
     CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --root "$tools" --version 0.6.46 cargo-hack
-  }
-  local pairs=(clippy --quiet --lib --feature-powerset --depth 2 --exclude-features default,aws-lc-rs,rust-crypto)
-  cargo hack "${pairs[@]}" -- -D warnings
-  cargo hack "${pairs[@]}" --features aws-lc-rs,rust-crypto -- -D warnings
+  local pairs=(clippy --quiet --lib --feature-powerset --depth 2) both=aws-lc-rs,rust-crypto
+  mkdir -p "$target/features"
+  CARGO_TARGET_DIR=$target/features cargo hack "${pairs[@]}" --exclude-features "default,$both" -- \
+    -D warnings >"$target/features/log" 2>&1 &
+  local without=$!
+  cargo hack "${pairs[@]}" --exclude-features default --features "$both" -- -D warnings || return
   cargo clippy --quiet --lib --no-default-features --features moka,aws-lc-rs -- -D warnings
   cargo clippy --quiet --lib --no-default-features --features moka,rust-crypto -- -D warnings
+  wait "$without" || { cat "$target/features/log"; return 1; }
 }
 
 # No warning is let through, and items that need a feature are documented, too.

@@ -58,4 +58,14 @@ mod tests {
         let info = ClientInfo::default().with_user_agent(format!("x{}", "é".repeat(200)));
         assert_eq!(info.user_agent.unwrap().len(), 255);
     }
+
+    #[test]
+    fn each_part_is_replaced_alone() {
+        let address = IpAddr::from([192, 0, 2, 7]);
+        let info = ClientInfo::default().with_user_agent("curl").with_label("phone").with_address(address);
+        let parts = (info.user_agent.as_deref(), info.label.as_deref(), info.address);
+        assert_eq!(parts, (Some("curl"), Some("phone"), Some(address)));
+        let other = info.with_label("laptop");
+        assert_eq!((other.label.as_deref(), other.address), (Some("laptop"), Some(address)));
+    }
 }

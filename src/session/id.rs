@@ -171,4 +171,14 @@ mod tests {
             assert_eq!(text.parse::<SessionId>(), Err(ParseSessionIdError), "{text}");
         }
     }
+
+    #[test]
+    fn names_are_shown_and_secrets_are_not() {
+        let ones = "_____________________w";
+        assert_eq!(format!("{:?}", SessionId::from_bytes([0xff; 16])), format!("SessionId({ones})"));
+        assert_eq!(format!("{:?}", SubjectDigest::from_bytes([0xff; 16])), format!("SubjectDigest({ones})"));
+        assert_eq!(format!("{:?}", Attempt::from_bytes([0xff; 16])), format!("Attempt({ones})"));
+        assert_eq!(format!("{:?}", SecretDigest::from_bytes([0xff; 32])), "SecretDigest(..)");
+        assert_eq!(ParseSessionIdError.to_string(), "a session id is 22 characters of base64url");
+    }
 }

@@ -210,6 +210,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_set_is_what_counts() {
+        let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+        let default = SessionPolicy::default();
+        assert_eq!((default.idle_lifetime(), default.absolute_lifetime()), (7 * day, 30 * day));
+        assert_eq!((default.on_reuse(), default.sessions_per_subject()), (OnReuse::Subject, 50));
+        let policy = default
+            .with_idle_lifetime(2 * hour)
+            .with_absolute_lifetime(day)
+            .with_on_reuse(OnReuse::Session)
+            .with_sessions_per_subject(3)
+            .with_access_lifetime(hour);
+        assert_eq!((policy.idle_lifetime(), policy.absolute_lifetime()), (2 * hour, day));
+        assert_eq!((policy.on_reuse(), policy.sessions_per_subject()), (OnReuse::Session, 3));
+        assert_eq!(policy.revocation_memory(), 4 * hour);
+    }
+
+    #[test]
     fn bounds_are_checked() {
         let policy = SessionPolicy::default;
         let within = |retry, hold| {
@@ -223,6 +240,8 @@ mod tests {
         for (name, policy) in [
             ("no idle life", policy().with_idle_lifetime(Duration::ZERO)),
             ("no absolute life", policy().with_absolute_lifetime(Duration::ZERO)),
+            ("hardly an idle life", policy().with_idle_lifetime(Duration::from_millis(999))),
+            ("hardly an absolute life", policy().with_absolute_lifetime(Duration::from_millis(999))),
             ("retry too long", within(601, 20)),
             ("hold longer than retry", within(20, 21)),
             ("until-used, retry too long", until_used(601, 20)),
@@ -241,6 +260,10 @@ mod tests {
             until_used(600, 600),
             until_used(1, 1),
             policy().with_retry(Retry::Strict),
+            policy().with_idle_lifetime(Duration::from_secs(1)),
+            policy().with_absolute_lifetime(Duration::from_secs(1)),
+            policy().with_sessions_per_subject(1),
+            policy().with_sessions_per_subject(1000),
         ] {
             assert!(policy.check().is_ok(), "{policy:?}");
             let is_until_used = matches!(policy.retry(), Retry::UntilUsed { .. });

@@ -330,5 +330,13 @@ mod tests {
         token.secret = [0xab; 32];
         let text = format!("{token:?} {:?}", RefreshKeys::new([0xab; 32]).unwrap());
         assert!(!text.contains("171") && !text.to_lowercase().contains("abab"), "{text}");
+        assert!(text.contains("generation: 0") && text.contains("accepted: 0"), "{text}");
+    }
+
+    #[test]
+    fn reasons_have_stable_names() {
+        let names =
+            [Unreadable::Malformed, Unreadable::UnknownKey, Unreadable::BadTag].map(Unreadable::as_str);
+        assert_eq!(names, ["malformed", "unknown_key", "bad_tag"]);
     }
 }

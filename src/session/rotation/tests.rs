@@ -369,18 +369,18 @@ fn until_used_the_predecessor_of_an_unused_token_is_answered_for_ever() {
 
 #[test]
 fn only_rows_5_and_6_hand_a_token_out() {
-    for (decision, name, granted, hands_out) in [
-        (Decision::Unknown(Unknown::NoSession), "unknown", false, false),
-        (Decision::Unknown(Unknown::Mismatch), "unknown", false, false),
-        (Decision::Expired, "expired", false, false),
-        (Decision::Recovered(STATE), "recovered", true, false),
-        (Decision::Current(STATE), "current", true, false),
-        (Decision::Rotated(STATE), "rotated", true, true),
-        (Decision::Reissued(STATE), "reissued", true, true),
-        (Decision::Superseded, "superseded", false, false),
-        (Decision::Reused, "reused", false, false),
+    for (decision, row, name, granted, hands_out) in [
+        (Decision::Unknown(Unknown::NoSession), 0, "unknown", false, false),
+        (Decision::Unknown(Unknown::Mismatch), 1, "unknown", false, false),
+        (Decision::Expired, 2, "expired", false, false),
+        (Decision::Recovered(STATE), 3, "recovered", true, false),
+        (Decision::Current(STATE), 4, "current", true, false),
+        (Decision::Rotated(STATE), 5, "rotated", true, true),
+        (Decision::Reissued(STATE), 6, "reissued", true, true),
+        (Decision::Superseded, 7, "superseded", false, false),
+        (Decision::Reused, 8, "reused", false, false),
     ] {
-        assert_eq!(decision.as_str(), name);
+        assert_eq!((decision.row(), decision.as_str()), (row, name));
         assert_eq!(decision.state(), granted.then_some(&STATE), "{name}");
         assert_eq!(decision.hands_out(), hands_out, "{name}");
     }
