@@ -16,9 +16,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::Full;
 use support::ManualClock;
+use support::requests::{Answer, as_grpc, bearer, request, send};
 use support::tokens::{
-    Answer, ISSUER, KID, LEEWAY, NOW, Object, SUBJECT, Signer, as_grpc, base64url, bearer, builder, claims,
-    config, ed25519_public, from_base64url, quoted, request, send,
+    ISSUER, KID, LEEWAY, NOW, Object, SUBJECT, Signer, base64url, builder, claims, config, ed25519_public,
+    from_base64url, quoted,
 };
 use tower_jwt_auth::{
     AccessGrant, Issuer, JwtAuthLayer, NoClaims, RejectionKind, SigningKey, Timestamp, TokenConfig,

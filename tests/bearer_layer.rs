@@ -21,7 +21,8 @@ use support::ManualClock;
 use support::events::Events;
 use support::frames::{Broke, Frames};
 use support::readiness::OneShotReadiness;
-use support::tokens::{SUBJECT, Signer, as_grpc, bearer, claims, config, request, send};
+use support::requests::{as_grpc, bearer, request, send};
+use support::tokens::{SUBJECT, Signer, claims, config};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
     AccessGrant, AuthContext, ConfigErrorKind, Issuer, JwtAuth, JwtAuthLayer, NoClaims, Outcome, Protocol,

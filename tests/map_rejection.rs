@@ -21,7 +21,8 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use support::ManualClock;
 use support::events::Events;
-use support::tokens::{Signer, as_grpc, bearer, claims, config, quoted, request};
+use support::requests::{as_grpc, bearer, request};
+use support::tokens::{Signer, claims, config, quoted};
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{

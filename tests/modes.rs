@@ -15,7 +15,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use support::ManualClock;
 use support::events::Events;
-use support::tokens::{NOW, SUBJECT, Signer, as_grpc, bearer, claims, config, request};
+use support::requests::{as_grpc, bearer, request};
+use support::tokens::{NOW, SUBJECT, Signer, claims, config};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::{
     AuthContext, JwtAuth, JwtAuthLayer, NoClaims, Outcome, Protocol, Rejection, RejectionKind, Verified,

@@ -18,7 +18,8 @@ use http::header::SET_COOKIE;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use support::ManualClock;
-use support::tokens::{AUDIENCE, ISSUER, base64url, bearer, send};
+use support::requests::{bearer, send};
+use support::tokens::{AUDIENCE, ISSUER, base64url};
 use tower::ServiceExt;
 use tower_jwt_auth::{
     AccessGrant, Algorithm, AuthService, ClientInfo, Identity, Issuer, JwtAuthLayer, KeyForm, KeySet,

@@ -25,10 +25,11 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 use support::ManualClock;
+use support::requests::{request, send};
 use support::service::{NAME, OWN, World, bare, strict};
 use support::tokens::{
     AUDIENCE, ISSUER, KID, LEEWAY, NOW, SUBJECT, Signer, base64url, claims, config, ed25519_public,
-    from_base64url, request, send,
+    from_base64url,
 };
 use tower_jwt_auth::{ClientInfo, Identity, JwtAuthLayer, KeySet, NoClaims, SessionErrorKind, SkippedKey};
 

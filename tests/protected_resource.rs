@@ -19,7 +19,8 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use support::ManualClock;
 use support::readiness::OneShotReadiness;
-use support::tokens::{Signer, bearer, config, request};
+use support::requests::{bearer, request};
+use support::tokens::{Signer, config};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
     ConfigErrorKind, JwtAuthLayer, NoClaims, ProtectedResource, ProtectedResourceLayer, RequireScopeLayer,

@@ -13,7 +13,8 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::tokens::{NOW, Signer, bearer, send};
+use support::requests::{bearer, send};
+use support::tokens::{NOW, Signer};
 use support::{HOUR, ManualClock};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::{

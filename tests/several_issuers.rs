@@ -18,9 +18,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
+use support::requests::bearer;
 use support::tokens::{
-    AUDIENCE, CompleteBuilder, ISSUER, KID, LEEWAY, NOW, Object, Signer, bearer, builder, claims,
-    ed25519_public, quoted,
+    AUDIENCE, CompleteBuilder, ISSUER, KID, LEEWAY, NOW, Object, Signer, builder, claims, ed25519_public,
+    quoted,
 };
 use support::{MINUTE, ManualClock};
 use tower::{Layer, ServiceExt, service_fn};

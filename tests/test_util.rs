@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use support::tokens::{bearer, json_of, send};
+use support::requests::{bearer, send};
+use support::tokens::json_of;
 use support::{DAY, HOUR, MINUTE, SECOND, new_session, poll_then_drop, present};
 use tower_jwt_auth::test_util::{
     Bench, Fault, FaultStore, Faults, ManualClock, StoreOperation, TestIssuer, bearer as authorization,

@@ -14,9 +14,9 @@ use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, ORIGIN, WWW_AUT
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
+use support::requests::{Answer, as_grpc, bearer, request, send};
 use support::tokens::{
-    AUDIENCE, Answer, CompleteBuilder, ISSUER, KID, NOW, Object, Signer, as_grpc, base64url, bearer, builder,
-    claims, config, quoted, request, send,
+    AUDIENCE, CompleteBuilder, ISSUER, KID, NOW, Object, Signer, base64url, builder, claims, config, quoted,
 };
 use support::{ManualClock, SECOND};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};

@@ -17,7 +17,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use support::ManualClock;
 use support::events::Events;
-use support::tokens::{Signer, as_grpc, config};
+use support::requests::as_grpc;
+use support::tokens::{Signer, config};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::{
     AuthContext, ConfigErrorKind, JwtAuthLayer, NoClaims, Outcome, Rejection, RejectionKind, TokenCookie,

@@ -238,10 +238,12 @@
 //! 4. the keys of an issuer elsewhere: [`RemoteJwks::wait_ready`] within a time limit, or start without and answer 503;
 //! 5. the [`PurgeTask`], and then the socket.
 //!
-//! To stop: take no new connections, let the requests that run come to their end
-//! (`axum::serve(..).with_graceful_shutdown(..)`), then drop the tasks. A refresh that is cut off is answered when the
-//! client sends it again. With [`MokaStore`] all sessions end with the process, and so do the proofs that it remembers:
-//! one that is younger than about 70 seconds is good once more after a restart, unless a [`ReplayLayer`] has it.
+//! To stop: take the node out of the proxy, take no new connections, let the requests that run come to their end
+//! (`axum::serve(..).with_graceful_shutdown(..)`), then drop the tasks. (A proxy that finds a node away by itself may
+//! answer 502 meanwhile: nginx sends no `POST` to another node, and passes over the one that refused for ten seconds.)
+//! A refresh that is cut off is answered when the client sends it again. With [`MokaStore`] all sessions end with the
+//! process, and so do the proofs that it remembers: one that is younger than about 70 seconds is good once more after a
+//! restart, unless a [`ReplayLayer`] has it.
 //!
 //! # Time-outs, and what a 503 means
 //!

@@ -8,6 +8,7 @@
 pub mod events;
 pub mod frames;
 pub mod readiness;
+pub mod requests;
 #[cfg(feature = "moka")]
 pub mod service;
 #[cfg(feature = "moka")]
