@@ -11,7 +11,7 @@
 # | spelling | typing errors in code and text | _typos.toml |
 # | semver | what changed in the public API since BASELINE, a revision (default: the last tag) | BASELINE |
 # | coverage | lines of src that the tests reach | |
-# | mutants | changes to `token` and `session` that no test notices | .cargo/mutants.toml; MUTANTS="--shard 0/8" for a part |
+# | mutants | changes to `token` and `session` that no test notices (scripts/mutants.sh) | MUTANTS="--shard 0/8" for a part |
 # | fuzz | FUZZ_SECONDS (3600) of each target | FUZZ_TARGETS |
 #
 # Brings its tools along, below target/parts (or CARGO_TARGET_DIR). A gate that fails does not stop the others.
@@ -28,7 +28,7 @@ all=redis,postgres,axum,metrics,client,reqwest,jwks-hyper
 
 # tool NAME VERSION: builds it once.
 tool() {
-  [[ $("$tools/bin/$1" "${1#cargo-}" --version 2>/dev/null) == *"$2"* ]] && return
+  cargo install --list --root "$tools" | grep -q "^$1 v$2:" && return
   echo "gates: building $1 $2" >&2
   CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --root "$tools" --version "$2" "$1"
 }
@@ -67,20 +67,10 @@ gate_coverage() {
     --include-files 'src/*' --exclude-files '*/tests.rs' --out Json --output-dir "$target/coverage"
 }
 
-# Unit tests first, as they are quick; what survives them meets the tests of `tests` that are about tokens and rotation.
 gate_mutants() {
   tool cargo-mutants 27.1.0
-  local out=$target/mutants test tests=()
-  for test in bearer_bad_input bearer_layer decode_oracle jwk_refused key_rotation key_sets keys keys_refused properties \
-    providers rotation_model service_rotation several_issuers signatures token_requirements tokens verified_cache; do
-    tests+=(--test "$test")
-  done
-  mkdir -p "$out"
-  export CARGO_PROFILE_DEV_DEBUG=false
-  # Each finds survivors, which is no failure of the first step.
   # shellcheck disable=SC2086 # MUTANTS holds several words.
-  cargo mutants --output "$out" --colors never ${MUTANTS:-} -- --lib || (($? == 2 || $? == 3))
-  cargo mutants --output "$out" --colors never ${MUTANTS:-} --iterate -- "${tests[@]}"
+  scripts/mutants.sh ${MUTANTS:-}
 }
 
 gate_fuzz() {
