@@ -13,7 +13,7 @@
 //! | let requests with a good access token pass, and read its claims | [`JwtAuthLayer`], [`Verified`] |
 //! | log users in, refresh, log out, list sessions | [`AuthService`], [`Authenticator`], [`TokenConfig`] |
 //! | do the same from code, for other ways to sign in | [`Sessions`] |
-//! | choose where sessions are kept | [`MokaStore`], `RedisStore`, `PostgresStore`, or a [`SessionStore`] of your own |
+//! | choose where sessions are kept | [`MokaStore`], [`RedisStore`](manual::features::redis), [`PostgresStore`](manual::features::postgres), or a [`SessionStore`] of your own |
 //! | ask for a scope, a role, a recent login | [`RequireScopeLayer`], [`RequireLayer`], [`StepUpLayer`] |
 //! | refuse the tokens of sessions that have ended, or that were revoked by their own names | [`LiveSessionsLayer`], [`RevocationsLayer`] |
 //! | take tokens of an identity provider | [`RemoteJwks`], [`manual::identity_providers`] |
