@@ -288,7 +288,7 @@ async fn the_axum_example_has_a_rule_for_each_route() {
     assert_eq!(preflight.headers()["access-control-allow-origin"], origin.1);
     let refused = send(&axum, Method::GET, "/api/me", &[origin], "").await;
     assert_eq!(refused.headers()["access-control-allow-origin"], origin.1);
-    assert_eq!(refused.headers()["access-control-expose-headers"], "www-authenticate");
+    assert_eq!(refused.headers()["access-control-expose-headers"], "www-authenticate,retry-after");
     let headers = [("cookie", &*cookie(&bob)), origin, ("sec-fetch-site", "same-site")];
     assert_eq!(send(&axum, Method::POST, "/auth/refresh", &headers, "").await.status(), StatusCode::OK);
 

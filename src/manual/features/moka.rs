@@ -10,7 +10,7 @@
 //! use tower_jwt_auth::{LiveSessionsLayer, MokaStore, PurgeTask};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() {
+//! # async fn main() -> Result<(), tower_jwt_auth::ConfigError> {
 //! // One million users at most. Without this line there is no limit.
 //! let store = MokaStore::builder().max_subjects(1_000_000).build();
 //! let _purge = PurgeTask::spawn(store.clone(), Duration::from_secs(600))?;
@@ -19,6 +19,7 @@
 //! let live = LiveSessionsLayer::new(store.clone(), Duration::from_secs(10));
 //! # let _ = live;
 //! assert_eq!(store.evicted_sessions(), 0);
+//! # Ok(())
 //! # }
 //! ```
 //!
