@@ -195,7 +195,7 @@ pub use session::{
 pub use store::ListenTask;
 pub use store::{
     Creation, ProofId, PurgeTask, ReplayStore, RevocationKey, RevocationStore, Rotation, SessionChange,
-    SessionFeed, SessionStore, StoreError, StoreErrorKind,
+    SessionFeed, SessionStore, StoreError, StoreErrorKind, Unsettled,
 };
 #[cfg(feature = "moka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "moka")))]

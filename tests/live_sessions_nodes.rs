@@ -148,7 +148,8 @@ async fn what_one_node_ends_the_other_hears_of<S: SessionStore + Clone>(site: &S
         gate.until(&session, 401).await;
         gate.until(&other, if other_lives { 200 } else { 401 }).await;
     }
-    // Those of whom it was said that they ended were not asked for: two of each row at first, and again where all may have.
+    // Those of whom it was said that they ended were not asked for: two of each row at first, and again where all may
+    // have.
     assert!(gate.questions() <= 12 + 6, "{}", gate.questions());
 }
 
@@ -208,6 +209,46 @@ async fn without_messages_the_bound_holds<S: SessionStore + Clone>(site: &Site<S
     }
 }
 
+/// Calls that end a session, of whose replies none arrives: the store of this very node does not know what ended.
+async fn what_ended_without_a_reply_is_asked_for<S: SessionStore + Clone>(
+    store: &S,
+    other: &S,
+    cut: impl Fn(&str),
+    cuts: impl Fn() -> usize,
+) {
+    let policy = SessionPolicy::default();
+    let strict = policy.clone().with_retry(Retry::Strict);
+    let gate = Gate::new(store, NEVER);
+    for row in ["evicted", "superseded", "revoked"] {
+        // The first time all arrives, and the connection knows the statements.
+        for is_cut in [false, true] {
+            let subject = format!("{row} {is_cut}");
+            let session = open(store, &subject, &policy).await;
+            store.rotate(&present(&session, 0), &strict).await.unwrap();
+            assert_eq!(gate.status(&session).await, 200, "{row}");
+            let before = cuts();
+            if is_cut {
+                cut(row);
+            }
+            let is_answered = match row {
+                "evicted" => {
+                    let login = new_session(&subject, other.now().await.unwrap());
+                    store.create(&login, &strict.clone().with_sessions_per_subject(1)).await.is_ok()
+                }
+                "superseded" => store.rotate(&present(&session, 0), &strict).await.is_ok(),
+                _ => {
+                    let subject = SubjectDigest::of(&subject);
+                    store.revoke(&subject, &session.session_id, None, &fresh_attempt()).await.is_ok()
+                }
+            };
+            assert_eq!((is_answered, cuts() - before), (!is_cut, usize::from(is_cut)), "{row}");
+            let found = other.get(&SubjectDigest::of(&subject), &session.session_id).await.unwrap();
+            assert!(found.is_none(), "{row}: it has ended");
+            gate.until(&session, 401).await;
+        }
+    }
+}
+
 /// Whatever is said there, nobody falls over, and nothing lives longer for it.
 async fn what_is_none_of_ours_is_passed_over<S: SessionStore + Clone>(site: &Site<S>, say: impl Fn(&str)) {
     let policy = SessionPolicy::default();
@@ -249,6 +290,19 @@ mod redis {
         without_messages_the_bound_holds(&site).await;
         let say = |message: &str| drop(server.command(&["PUBLISH", "jwt-sessions:ended", message]));
         what_is_none_of_ours_is_passed_over(&site, say).await;
+    }
+
+    #[tokio::test]
+    async fn lost_replies() {
+        if !engines::has_redis() {
+            return;
+        }
+        let server = Redis::start();
+        let proxy = Proxy::start(server.port());
+        let store = RedisStore::open(&format!("redis://127.0.0.1:{}/", proxy.port())).unwrap();
+        let other = RedisStore::open(&server.url()).unwrap();
+        let cut = |_: &str| proxy.cut_next_reply();
+        what_ended_without_a_reply_is_asked_for(&store, &other, cut, || proxy.cuts()).await;
     }
 
     /// An account that may not publish ends sessions as well, and the bound holds.
@@ -305,6 +359,26 @@ mod postgres {
     use super::engines::postgres::Postgres;
     use super::*;
     use tower_jwt_auth::PostgresStore;
+
+    #[tokio::test]
+    async fn lost_replies() {
+        if !engines::has_postgres() {
+            return;
+        }
+        let server = Postgres::start_fast();
+        let proxy = Proxy::start(server.port());
+        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port());
+        let (store, other) =
+            (PostgresStore::open(&url).unwrap(), PostgresStore::open(&server.url()).unwrap());
+        store.migrate().await.unwrap();
+        let cut = |row: &str| match row {
+            "evicted" => proxy.cut_reply_to("COMMIT"),
+            // The first statement finds that the token is not due.
+            "superseded" => proxy.cut_reply_after(1),
+            _ => proxy.cut_next_reply(),
+        };
+        what_ended_without_a_reply_is_asked_for(&store, &other, cut, || proxy.cuts()).await;
+    }
 
     #[tokio::test]
     async fn two_nodes() {

@@ -93,6 +93,12 @@ impl Listen for Near {
             SessionChange::AllEnded { subject, .. }
             | SessionChange::Replaced { subject, .. }
             | SessionChange::Uncertain { subject } => endings.note(subject.as_bytes()),
+            // Whoever trusts what was known before must not lose it by a refresh in an outage.
+            SessionChange::Unanswered { subject } => {
+                if self.settings.bounds.trust.is_zero() {
+                    endings.note(subject.as_bytes());
+                }
+            }
             SessionChange::TokensRevoked { .. } | SessionChange::TokensUncertain { .. } => {}
         }
     }

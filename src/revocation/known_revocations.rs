@@ -114,7 +114,8 @@ impl Listen for Near {
             SessionChange::Ended { .. }
             | SessionChange::AllEnded { .. }
             | SessionChange::Replaced { .. }
-            | SessionChange::Uncertain { .. } => {}
+            | SessionChange::Uncertain { .. }
+            | SessionChange::Unanswered { .. } => {}
         }
     }
 }

@@ -84,9 +84,13 @@ impl Revocations {
         not_before: Timestamp,
         keep_for: Duration,
     ) -> Result<(), StoreError> {
-        let mut call = Call { store: &*self.store, key, has_answer: false };
+        // One that is dropped before its end may have revoked all the same. What was answered the store has told.
+        let feed = self.store.revocation_feed();
+        let unsettled = feed.map(|feed| feed.unless_settled(SessionChange::TokensUncertain { key: *key }));
         let outcome = twice(|| self.store.revoke_issued_before(key, not_before, keep_for)).await;
-        call.has_answer = true;
+        if let Some(unsettled) = unsettled {
+            unsettled.settle();
+        }
         match &outcome {
             Ok(()) => tracing::info!(
                 name: "revoked", target: "tower_jwt_auth::revocation", what, "access tokens were revoked"
@@ -98,22 +102,6 @@ impl Revocations {
             ),
         }
         outcome
-    }
-}
-
-/// One that is dropped before its end may have revoked all the same: what is known of it is asked for again.
-struct Call<'a> {
-    store: &'a dyn DynRevocations,
-    key: &'a RevocationKey,
-    /// Of which the store has told.
-    has_answer: bool,
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        if let Some(feed) = self.store.revocation_feed().filter(|_| !self.has_answer) {
-            feed.send(&SessionChange::TokensUncertain { key: *self.key });
-        }
     }
 }
 

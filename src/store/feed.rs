@@ -30,6 +30,13 @@ pub enum SessionChange {
         /// Whose they are.
         subject: SubjectDigest,
     },
+    /// A login or a refresh of a subject failed, and may have ended sessions all the same: those above the limit, or
+    /// those of a token that was reused. Seldom true, so that a layer that is to trust what it knows while a store
+    /// does not answer ([`trust_for`](crate::LiveSessionsLayer::trust_for)) does.
+    Unanswered {
+        /// Whose they are.
+        subject: SubjectDigest,
+    },
     /// The access tokens of one are replaced by a later one, and count no more.
     Replaced {
         /// Whose it is.
@@ -60,6 +67,29 @@ pub enum SessionChange {
 #[derive(Clone, Default)]
 pub struct SessionFeed {
     listeners: Arc<Mutex<Vec<Weak<dyn Listen>>>>,
+}
+
+/// A call that has no answer yet: of [`SessionFeed::unless_settled`].
+#[derive(Debug)]
+#[must_use = "it tells at once that the call failed"]
+pub struct Unsettled<'f> {
+    feed: &'f SessionFeed,
+    change: Option<SessionChange>,
+}
+
+impl Unsettled<'_> {
+    /// The call was answered, and what it did is told by itself.
+    pub fn settle(mut self) {
+        self.change = None;
+    }
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if let Some(change) = &self.change {
+            self.feed.send(change);
+        }
+    }
 }
 
 /// Who wants to know.
@@ -119,22 +149,27 @@ impl SessionFeed {
         self.send(&SessionChange::AllEnded { subject: *subject, except: except.copied() });
     }
 
-    /// That a call to end sessions of a subject failed: what is known of them is asked for again.
-    pub fn tell_uncertain(&self, subject: &SubjectDigest) {
-        self.send(&SessionChange::Uncertain { subject: *subject });
+    /// Tells this unless it is [settled](Unsettled::settle): for a call whose answer may be lost, or not be waited for.
+    ///
+    /// ```
+    /// use tower_jwt_auth::{SessionChange, SessionFeed, StoreError, SubjectDigest};
+    ///
+    /// async fn end_all(feed: &SessionFeed, subject: SubjectDigest) -> Result<(), StoreError> {
+    ///     let unsettled = feed.unless_settled(SessionChange::Uncertain { subject });
+    ///     // Ask the server here. If it fails, or this future is dropped, what is known of the subject is asked again.
+    ///     unsettled.settle();
+    ///     feed.tell_revoked_subject(&subject, None);
+    ///     Ok(())
+    /// }
+    /// # let _ = end_all;
+    /// ```
+    pub fn unless_settled(&self, change: SessionChange) -> Unsettled<'_> {
+        Unsettled { feed: self, change: Some(change) }
     }
 
-    /// What became of a revocation of tokens.
-    pub fn tell_tokens_revoked<E>(
-        &self,
-        key: &RevocationKey,
-        not_before: Timestamp,
-        outcome: &Result<(), E>,
-    ) {
-        self.send(&match outcome {
-            Ok(()) => SessionChange::TokensRevoked { key: *key, not_before },
-            Err(_) => SessionChange::TokensUncertain { key: *key },
-        });
+    /// That tokens are refused that were issued before a time.
+    pub fn tell_tokens_revoked(&self, key: &RevocationKey, not_before: Timestamp) {
+        self.send(&SessionChange::TokensRevoked { key: *key, not_before });
     }
 
     /// Tells this one, too, as long as somebody else holds it.
@@ -152,5 +187,31 @@ impl SessionFeed {
 impl fmt::Debug for SessionFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionFeed").field("listeners", &self.lock().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<SessionChange>>);
+
+    impl Listen for Told {
+        fn changed(&self, change: &SessionChange) {
+            self.0.lock().unwrap().push(change.clone());
+        }
+    }
+
+    #[test]
+    fn a_call_tells_that_it_failed_unless_it_is_settled() {
+        let (feed, told) = (SessionFeed::new(), Arc::new(Told::default()));
+        let listener = Arc::downgrade(&told);
+        feed.listen(listener);
+        let change = SessionChange::Uncertain { subject: SubjectDigest::of("ada") };
+        feed.unless_settled(change.clone()).settle();
+        assert_eq!(*told.0.lock().unwrap(), []);
+        drop(feed.unless_settled(change.clone()));
+        assert_eq!(*told.0.lock().unwrap(), [change]);
     }
 }

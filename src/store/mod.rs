@@ -45,7 +45,7 @@ mod session_store;
 pub(crate) use dyn_store::{BoxFuture, DynStore};
 pub use error::{StoreError, StoreErrorKind};
 pub(crate) use feed::Listen;
-pub use feed::{SessionChange, SessionFeed};
+pub use feed::{SessionChange, SessionFeed, Unsettled};
 #[cfg(any(feature = "redis", feature = "postgres"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "redis", feature = "postgres"))))]
 pub use listen::ListenTask;

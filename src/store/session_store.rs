@@ -27,9 +27,9 @@ use crate::store::{Creation, Rotation, SessionFeed, StoreError};
 /// - An operation whose future is dropped happens completely or not at all; it may still happen afterwards.
 /// - A store that cannot answer says so with an error, and then nothing is revoked.
 ///
-/// The service calls neither [`mark_used`](Self::mark_used), which is for a
-/// [live sessions layer](crate::LiveSessionsLayer::report_use), nor [`purge_expired`](Self::purge_expired), which is
-/// for a [`PurgeTask`](crate::PurgeTask).
+/// [`mark_used`](Self::mark_used) is called by a [live sessions layer](crate::LiveSessionsLayer::report_use), and by
+/// the service where an access token comes to its own routes; [`purge_expired`](Self::purge_expired) by a
+/// [`PurgeTask`](crate::PurgeTask) only.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session store",
     label = "does not implement `SessionStore`",

@@ -8,7 +8,7 @@ use moka::ops::compute::Op;
 
 use super::{LONGEST, MokaStore};
 use crate::clock::Timestamp;
-use crate::store::{RevocationKey, RevocationStore, SessionFeed, StoreError};
+use crate::store::{RevocationKey, RevocationStore, SessionChange, SessionFeed, StoreError};
 
 /// Has no limit: what it would drop is a token that is good again.
 pub(super) type Revocations = Cache<RevocationKey, Revoked>;
@@ -52,6 +52,7 @@ impl RevocationStore for MokaStore {
         keep_for: Duration,
     ) -> Result<(), StoreError> {
         let keep_for = keep_for.min(LONGEST);
+        let unsettled = self.feed.unless_settled(SessionChange::TokensUncertain { key: *key });
         // One after the other for each key.
         self.revocations
             .entry_by_ref(key)
@@ -60,9 +61,9 @@ impl RevocationStore for MokaStore {
                 Op::Put(Revoked { not_before, keep_for })
             })
             .await;
-        let outcome = Ok(());
-        self.feed.tell_tokens_revoked(key, not_before, &outcome);
-        outcome
+        unsettled.settle();
+        self.feed.tell_tokens_revoked(key, not_before);
+        Ok(())
     }
 
     async fn not_before(&self, key: &RevocationKey) -> Result<Option<Timestamp>, StoreError> {

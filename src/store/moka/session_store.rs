@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::session::{
     Attempt, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest, decide,
 };
-use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError};
+use crate::store::{Creation, Rotation, SessionChange, SessionFeed, SessionStore, StoreError};
 
 impl SessionStore for MokaStore {
     async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -14,15 +14,19 @@ impl SessionStore for MokaStore {
 
     async fn create(&self, session: &NewSession, policy: &SessionPolicy) -> Result<Creation, StoreError> {
         let subject = SubjectDigest::of(&session.subject);
+        let unsettled = self.feed.unless_settled(SessionChange::Unanswered { subject });
         let created =
             self.with_subject(&subject, true, |state, now| state.create(session, policy, now)).await;
         // With `make` there is always an entry.
         let created = created.unwrap_or(Creation::RevokedMeanwhile);
+        unsettled.settle();
         self.feed.tell_created(&created);
         Ok(created)
     }
 
     async fn rotate(&self, presented: &Presented, policy: &SessionPolicy) -> Result<Rotation, StoreError> {
+        let subject = presented.subject;
+        let unsettled = self.feed.unless_settled(SessionChange::Unanswered { subject });
         let rotated = self
             .with_subject(&presented.subject, false, |state, now| state.rotate(presented, policy, now))
             .await;
@@ -30,6 +34,7 @@ impl SessionStore for MokaStore {
             let now = self.clock.now();
             Rotation { decision: decide(None, presented, policy, now), record: None, now }
         });
+        unsettled.settle();
         self.feed.tell_rotation(presented, policy, &rotated);
         Ok(rotated)
     }
@@ -61,10 +66,12 @@ impl SessionStore for MokaStore {
         proof: Option<&SecretDigest>,
         attempt: &Attempt,
     ) -> Result<bool, StoreError> {
+        let unsettled = self.feed.unless_settled(SessionChange::Uncertain { subject: *subject });
         let ended = self
             .with_subject(subject, false, |state, now| state.revoke(session_id, proof, attempt, now))
             .await;
         let ended = ended.unwrap_or(false);
+        unsettled.settle();
         self.feed.tell_revoked(subject, session_id, ended);
         Ok(ended)
     }
@@ -76,12 +83,14 @@ impl SessionStore for MokaStore {
         policy: &SessionPolicy,
         attempt: &Attempt,
     ) -> Result<u64, StoreError> {
+        let unsettled = self.feed.unless_settled(SessionChange::Uncertain { subject: *subject });
         // The mark must stand even where there is no session yet: a login may be under way.
         let ended = self
             .with_subject(subject, true, |state, now| {
                 state.revoke_all(except, policy, attempt, now, || self.marks.mark(now))
             })
             .await;
+        unsettled.settle();
         self.feed.tell_revoked_subject(subject, except);
         Ok(ended.unwrap_or(0))
     }

@@ -8,7 +8,7 @@ use super::PostgresStore;
 use super::codec::window;
 use super::operation::{Parameter, on_connection};
 use crate::clock::Timestamp;
-use crate::store::{RevocationKey, RevocationStore, SessionFeed, StoreError};
+use crate::store::{RevocationKey, RevocationStore, SessionChange, SessionFeed, StoreError};
 
 impl RevocationStore for PostgresStore {
     async fn revoke_issued_before(
@@ -24,9 +24,11 @@ impl RevocationStore for PostgresStore {
                 [(&key_bytes, Type::BYTEA), (&time, Type::INT8), (&length, Type::INT8), (&clock, Type::INT8)];
             self.row(client, &self.settings.statements.revoke_tokens, &parameters).await.map(drop)
         });
-        let outcome = outcome.await;
-        self.settings.feed.tell_tokens_revoked(key, not_before, &outcome);
-        outcome
+        let unsettled = self.settings.feed.unless_settled(SessionChange::TokensUncertain { key: *key });
+        outcome.await?;
+        unsettled.settle();
+        self.settings.feed.tell_tokens_revoked(key, not_before);
+        Ok(())
     }
 
     async fn not_before(&self, key: &RevocationKey) -> Result<Option<Timestamp>, StoreError> {

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::session::{
     Attempt, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
 };
-use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError, facts};
+use crate::store::{Creation, Rotation, SessionChange, SessionFeed, SessionStore, StoreError, facts};
 
 impl SessionStore for PostgresStore {
     async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -70,14 +70,19 @@ impl SessionStore for PostgresStore {
                     .collect::<Result<_, Failure>>()?,
             })
         });
+        let unsettled = self.settings.feed.unless_settled(SessionChange::Unanswered { subject: digest });
         let creation = creation.await?;
+        unsettled.settle();
         self.settings.feed.tell_created(&creation);
         Ok(creation)
     }
 
     async fn rotate(&self, presented: &Presented, policy: &SessionPolicy) -> Result<Rotation, StoreError> {
+        let feed = &self.settings.feed;
+        let unsettled = feed.unless_settled(SessionChange::Unanswered { subject: presented.subject });
         let rotation = self.present(presented, policy).await?;
-        self.settings.feed.tell_rotation(presented, policy, &rotation);
+        unsettled.settle();
+        feed.tell_rotation(presented, policy, &rotation);
         Ok(rotation)
     }
 
@@ -131,7 +136,9 @@ impl SessionStore for PostgresStore {
                 .await?;
             Ok(row.try_get(0)?)
         });
-        let ended = ended.await.inspect_err(|_| self.settings.feed.tell_uncertain(subject))?;
+        let unsettled = self.settings.feed.unless_settled(SessionChange::Uncertain { subject: *subject });
+        let ended = ended.await?;
+        unsettled.settle();
         self.settings.feed.tell_revoked(subject, session_id, ended);
         Ok(ended)
     }
@@ -169,7 +176,9 @@ impl SessionStore for PostgresStore {
             client.batch_execute("COMMIT").await?;
             Ok(unsigned(ended))
         });
-        let ended = ended.await.inspect_err(|_| self.settings.feed.tell_uncertain(subject))?;
+        let unsettled = self.settings.feed.unless_settled(SessionChange::Uncertain { subject: *subject });
+        let ended = ended.await?;
+        unsettled.settle();
         self.settings.feed.tell_revoked_subject(subject, except);
         if self.settings.clock.is_none() {
             // A login that begins now must not bear the time of the mark, or it would be refused.

@@ -9,7 +9,7 @@ use ::redis::aio::ConnectionLike;
 use super::RedisStore;
 use crate::clock::Timestamp;
 use crate::secret::base64url;
-use crate::store::{RevocationKey, RevocationStore, SessionFeed, StoreError, StoreErrorKind};
+use crate::store::{RevocationKey, RevocationStore, SessionChange, SessionFeed, StoreError, StoreErrorKind};
 
 static REVOKE_TOKENS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("revoke_tokens.lua")));
 
@@ -31,10 +31,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RevocationStore for Redi
         let time = not_before.as_unix_millis().to_string();
         let milliseconds = keep_for.as_nanos().div_ceil(1_000_000).to_string();
         let arguments: [&[u8]; 3] = [time.as_bytes(), milliseconds.as_bytes(), key.as_bytes()];
-        let kept = self.run_safely(&REVOKE_TOKENS, &self.revocation_key(key), &arguments).await;
-        let outcome = kept.and_then(|kept: Vec<u8>| timestamp(&kept).map(drop));
-        self.settings.feed.tell_tokens_revoked(key, not_before, &outcome);
-        outcome
+        let unsettled = self.settings.feed.unless_settled(SessionChange::TokensUncertain { key: *key });
+        let kept: Vec<u8> = self.run_safely(&REVOKE_TOKENS, &self.revocation_key(key), &arguments).await?;
+        timestamp(&kept)?;
+        unsettled.settle();
+        self.settings.feed.tell_tokens_revoked(key, not_before);
+        Ok(())
     }
 
     async fn not_before(&self, key: &RevocationKey) -> Result<Option<Timestamp>, StoreError> {

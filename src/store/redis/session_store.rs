@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::session::{
     Attempt, NewSession, Presented, Record, SecretDigest, SessionId, SessionPolicy, SubjectDigest,
 };
-use crate::store::{Creation, Rotation, SessionFeed, SessionStore, StoreError};
+use crate::store::{Creation, Rotation, SessionChange, SessionFeed, SessionStore, StoreError};
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisStore<C> {
     async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -33,6 +33,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
             .bytes();
         let id = session.session_id.as_bytes();
         let facts = codec::facts(session)?;
+        let unsettled = self.settings.feed.unless_settled(SessionChange::Unanswered { subject });
         let (created, _, value, evicted): (i64, i64, Option<Vec<u8>>, Vec<Vec<u8>>) =
             self.run(&SCRIPTS.create, &self.key(&subject), &[id, &arguments, &facts]).await?;
         let creation = match value {
@@ -42,13 +43,17 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
             },
             _ => Creation::RevokedMeanwhile,
         };
+        unsettled.settle();
         self.settings.feed.tell_created(&creation);
         Ok(creation)
     }
 
     async fn rotate(&self, presented: &Presented, policy: &SessionPolicy) -> Result<Rotation, StoreError> {
+        let feed = &self.settings.feed;
+        let unsettled = feed.unless_settled(SessionChange::Unanswered { subject: presented.subject });
         let rotation = self.present(presented, policy).await?;
-        self.settings.feed.tell_rotation(presented, policy, &rotation);
+        unsettled.settle();
+        feed.tell_rotation(presented, policy, &rotation);
         Ok(rotation)
     }
 
@@ -77,8 +82,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         let proof = proof.map_or(&b""[..], |proof| proof.as_bytes());
         let arguments = Packed::default().raw(attempt.as_bytes()).double(self.clock()).bytes();
         let arguments: [&[u8]; 3] = [session_id.as_bytes(), proof, &arguments];
-        let ended = self.run_safely(&SCRIPTS.revoke, &self.key(subject), &arguments).await;
-        let ended = ended.inspect_err(|_| self.settings.feed.tell_uncertain(subject))?;
+        let unsettled = self.settings.feed.unless_settled(SessionChange::Uncertain { subject: *subject });
+        let ended = self.run_safely(&SCRIPTS.revoke, &self.key(subject), &arguments).await?;
+        unsettled.settle();
         self.settings.feed.tell_revoked(subject, session_id, ended);
         Ok(ended)
     }
@@ -99,8 +105,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
             .double(codec::double(before))
             .double(self.clock())
             .bytes();
-        let ended = self.run_safely(&SCRIPTS.revoke_all, &self.key(subject), &[except_id, &arguments]).await;
-        let ended = ended.inspect_err(|_| self.settings.feed.tell_uncertain(subject))?;
+        let unsettled = self.settings.feed.unless_settled(SessionChange::Uncertain { subject: *subject });
+        let ended =
+            self.run_safely(&SCRIPTS.revoke_all, &self.key(subject), &[except_id, &arguments]).await?;
+        unsettled.settle();
         self.settings.feed.tell_revoked_subject(subject, except);
         if self.settings.clock.is_none() {
             // A login that begins now must not bear the time of the mark, or it would be refused.

@@ -21,6 +21,7 @@ pub async fn a_feed_is_told_of_each_end<S: SessionStore, C: ShiftTime>(bench: &B
             SessionChange::Ended { subject: of, .. }
             | SessionChange::AllEnded { subject: of, .. }
             | SessionChange::Uncertain { subject: of }
+            | SessionChange::Unanswered { subject: of }
             | SessionChange::Replaced { subject: of, .. } => of == subject,
             SessionChange::TokensRevoked { .. } | SessionChange::TokensUncertain { .. } => false,
         });

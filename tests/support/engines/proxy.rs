@@ -52,6 +52,12 @@ impl Proxy {
         self.network.lock().to_cut = Some(text.as_bytes().to_owned());
     }
 
+    /// The same after so many requests whose replies come.
+    pub fn cut_reply_after(&self, requests: usize) {
+        self.cut_next_reply();
+        self.network.lock().to_pass = requests;
+    }
+
     /// How many replies were thrown away.
     pub fn cuts(&self) -> usize {
         self.network.lock().cuts
@@ -86,6 +92,8 @@ struct State {
     accepted: usize,
     cuts: usize,
     to_cut: Option<Vec<u8>>,
+    /// Requests before the one that `to_cut` is about.
+    to_pass: usize,
     open: HashMap<usize, Connection>,
 }
 
@@ -203,6 +211,10 @@ impl Network {
 impl State {
     fn take_request(&mut self, number: usize, bytes: &[u8]) -> bool {
         let Some(connection) = self.open.get_mut(&number) else { return false };
+        if self.to_cut.is_some() && self.to_pass > 0 {
+            self.to_pass -= 1;
+            return true;
+        }
         let is_meant =
             |text: &mut Vec<u8>| text.is_empty() || bytes.windows(text.len()).any(|part| part == text);
         connection.is_cut |= self.to_cut.take_if(is_meant).is_some();
