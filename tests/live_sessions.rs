@@ -27,7 +27,7 @@ use tower_jwt_auth::test_util::{
 };
 use tower_jwt_auth::{
     AccessGrant, JwtAuthLayer, LiveSessionsLayer, MokaStore, NewSession, NoClaims, OnReuse, ResponseBody,
-    Retry, SessionId, SessionPolicy, SessionStore, SubjectDigest,
+    Retry, SessionChange, SessionId, SessionPolicy, SessionStore, SubjectDigest,
 };
 
 const STALENESS: Duration = Duration::from_secs(10);
@@ -409,6 +409,52 @@ async fn a_request_that_is_dropped_leaves_what_is_known() {
     assert_eq!(node.status(&token).await, 200);
 }
 
+/// Each of whom would ask a store that hangs anew, and be waited for.
+#[tokio::test(start_paused = true)]
+async fn behind_a_client_that_went_away_nobody_waits_longer_than_for_a_store() {
+    let (store, policy) = (MokaStore::new(), SessionPolicy::default());
+    for (trust, is_known, expected) in [(0, false, 503), (6, false, 503), (0, true, 503), (6, true, 200)] {
+        let node = Arc::new(Node::elsewhere(&store, |layer| layer.trust_for(STALENESS * trust)));
+        let session = open(&store, "ada", &policy).await;
+        let token = node.token(&session);
+        if is_known {
+            assert_eq!(node.status(&token).await, 200);
+            tokio::time::advance(STALENESS).await;
+        }
+        node.faults.take_calls();
+        node.faults.each([StoreOperation::Get], Fault::Hang);
+        let ask = || {
+            let (node, token) = (Arc::clone(&node), token.clone());
+            tokio::spawn(async move { node.status(&token).await })
+        };
+        let first = ask();
+        node.faults.until_hanging().await;
+        let second = ask();
+        tokio::task::yield_now().await;
+        tokio::time::advance(SECOND).await;
+        first.abort();
+        let answer = tokio::time::timeout(SECOND, second).await;
+        assert_eq!(answer.expect("it does not ask again").unwrap(), expected, "{trust} {is_known}");
+        assert_eq!(node.questions(), 1);
+        node.faults.recover();
+    }
+}
+
+/// As a login does that was not answered, and may have ended the oldest session of its subject.
+#[tokio::test(start_paused = true)]
+async fn a_login_or_a_refresh_that_failed_is_asked_about_unless_what_is_known_is_trusted() {
+    let (store, policy) = (MokaStore::new(), SessionPolicy::default());
+    let change = SessionChange::Unanswered { subject: SubjectDigest::of("ada") };
+    for (trust, questions) in [(0, 2), (6, 1)] {
+        let node = Node::new(&store, |layer| layer.trust_for(STALENESS * trust));
+        let session = open(&store, "ada", &policy).await;
+        let token = node.token(&session);
+        assert_eq!((node.status(&token).await, node.questions()), (200, 1));
+        store.feed().unwrap().send(&change);
+        assert_eq!((node.status(&token).await, node.questions()), (200, questions));
+    }
+}
+
 /// As with Redis, whose replicas did not confirm it.
 #[tokio::test]
 async fn an_end_that_failed_is_asked_for() {
@@ -417,7 +463,7 @@ async fn an_end_that_failed_is_asked_for() {
     let session = open(&store, "ada", &policy).await;
     let token = node.token(&session);
     assert_eq!((node.status(&token).await, node.questions()), (200, 1));
-    store.feed().unwrap().tell_uncertain(&SubjectDigest::of("ada"));
+    store.feed().unwrap().send(&SessionChange::Uncertain { subject: SubjectDigest::of("ada") });
     assert_eq!((node.status(&token).await, node.questions()), (200, 2));
     assert_eq!((node.status(&token).await, node.questions()), (200, 2));
 }
@@ -437,7 +483,7 @@ async fn a_store_that_always_tells_of_something_is_503() {
             tokio::task::yield_now().await;
         }
         node.faults.until_hanging().await;
-        store.feed().unwrap().tell_uncertain(&SubjectDigest::of("ada"));
+        store.feed().unwrap().send(&SessionChange::Uncertain { subject: SubjectDigest::of("ada") });
         node.faults.recover();
         node.faults.each([StoreOperation::Get], Fault::HoldAnswer);
     }

@@ -65,6 +65,9 @@ impl LiveSessionsLayer {
     /// Lets the last answer count for so long while the store does not answer. By default such requests are refused
     /// with 503 (gRPC: 14). A session of which this process never heard is refused in any case; with a `max_staleness`
     /// of zero nothing is remembered, so nothing is trusted.
+    ///
+    /// What a logout, a login or a refresh was to end that the store did not answer either may so be trusted, too: a
+    /// logout by this process is not, the others are.
     pub fn trust_for(self, bound: Duration) -> Self {
         self.with(|settings| settings.bounds.trust = bound)
     }

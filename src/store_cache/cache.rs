@@ -113,13 +113,18 @@ impl<K: Copy + Eq + Hash, S: Remembered> Cache<K, S> {
         {
             return Some(found.sight);
         }
-        let is_patient = self.now().saturating_sub(seen.failed_at()?) < micros(PATIENCE);
+        let is_patient = !self.has_waited(seen.failed_at()?);
         let trusted = found.filter(|found| found.is_final || is_younger(found.as_of, self.bounds.trust));
         is_patient.then(|| trusted.map_or(I::UNAVAILABLE, |found| found.sight))
     }
 
+    /// Whether it was waited since then for as long as one waits.
+    fn has_waited(&self, since: Moment) -> bool {
+        self.now().saturating_sub(since) >= micros(PATIENCE)
+    }
+
     /// Asks the store, once for all who want to know the same. What is decided, and by what; `None` if each answer was
-    /// outdated by what was told meanwhile.
+    /// outdated by what was told meanwhile, or if those gave up who asked before while nothing was known.
     pub(crate) async fn ask<I>(&self, inquiry: &I) -> Option<(I::Sight, S)>
     where
         I: Inquiry<Key = K, Seen = S>,
@@ -139,10 +144,16 @@ impl<K: Copy + Eq + Hash, S: Remembered> Cache<K, S> {
                 return Some((sight, seen));
             }
             match self.questions.join(key) {
-                // It looks again, for what was told meanwhile. One that was given up is asked by the next.
                 Err(mut theirs) => {
-                    if theirs.changed().await.is_ok()
-                        && let Some(answer) = *theirs.borrow()
+                    if theirs.changed().await.is_err() {
+                        // Given up, so the next asks: unless it waited for so long already.
+                        if self.has_waited(came) && self.change(key, |seen| seen.fail(self.now())).is_none() {
+                            return None;
+                        }
+                        continue;
+                    }
+                    // It looks again, for what was told meanwhile.
+                    if let Some(answer) = *theirs.borrow()
                         && answer.asked_at() >= Some(came)
                         && answer.failed_at().is_none()
                         && inquiry.stands(&answer)
@@ -215,10 +226,9 @@ impl<K: Copy + Eq + Hash, S: Remembered> Drop for Question<'_, K, S> {
         if self.ours.is_none() {
             return;
         }
-        let now = self.cache.now();
-        if now.saturating_sub(self.begun) >= micros(PATIENCE) {
-            // It was waited for as long as one waits: as good as no answer.
-            self.cache.change(self.key, |seen| seen.fail(now));
+        if self.cache.has_waited(self.begun) {
+            // As good as no answer.
+            self.cache.change(self.key, |seen| seen.fail(self.cache.now()));
         }
         self.cache.questions.close(self.key);
     }
