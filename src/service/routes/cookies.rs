@@ -38,17 +38,28 @@ pub(super) fn genuine(core: &Core, values: &[&str]) -> Vec<RefreshToken> {
     tokens
 }
 
-/// More sessions in the cookies of one request are nobody's doing but an attacker's: none is looked up.
+/// More sessions in the cookies of one request are nobody's doing but an attacker's: none is looked up or ended, as
+/// each would be a question to the store.
 const MAX_SESSIONS: usize = 8;
+
+/// The sessions that the cookies name, or 400 if they are too many.
+pub(super) fn bounded(tokens: Vec<RefreshToken>, route: &'static str) -> Result<Vec<RefreshToken>, Refusal> {
+    if tokens.len() <= MAX_SESSIONS {
+        return Ok(tokens);
+    }
+    events::refused(route, "several_sessions");
+    Err(refuse(answer::invalid_request()))
+}
 
 /// The one session that the cookies name. Of several, those that have ended do not count; if more than one is left, no
 /// order of them means anything, so none counts.
 pub(super) async fn single(
     core: &Core,
-    mut tokens: Vec<RefreshToken>,
+    tokens: Vec<RefreshToken>,
     route: &'static str,
 ) -> Result<Option<RefreshToken>, Refusal> {
-    if tokens.len() > 1 && tokens.len() <= MAX_SESSIONS {
+    let mut tokens = bounded(tokens, route)?;
+    if tokens.len() > 1 {
         let mut live = Vec::new();
         for token in tokens {
             if core.is_live(&token).await? {

@@ -12,7 +12,7 @@ use crate::service::delivery::{Delivery, Handover, NoHandover, handover, take_wi
 use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::proof;
-use crate::service::routes::cookies::set_cookie;
+use crate::service::routes::cookies::{bounded, set_cookie};
 use crate::service::routes::{Refusal, refuse};
 use crate::session::{ClientInfo, RefreshToken};
 
@@ -49,7 +49,9 @@ pub(super) async fn login(
         proof::used(&core, Some(proof), "login").await?;
         identity = identity.with_key(proof.thumbprint);
     }
-    let grant = Arc::clone(&core).open(identity, client, tokens).await?;
+    // Nobody is kept from a login by cookies that another host planted.
+    let old = bounded(tokens, "login").unwrap_or_default();
+    let grant = Arc::clone(&core).open(identity, client, old).await?;
     let answer = match handover {
         Handover::Cookie => answer::granted(&grant, set_cookie(&core, &grant)),
         Handover::Body => answer::granted_in_body(&grant, None),
