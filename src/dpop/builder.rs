@@ -99,7 +99,9 @@ impl DpopBuilder {
     /// takes about 4 MB once it is used.
     ///
     /// When so many proofs were seen that could be used again, a request with a new one is refused with 503 until the
-    /// oldest have ended. None is ever accepted twice. Only who has a session and its key can use it up.
+    /// oldest have ended. None is ever accepted twice. Only who has a session and its key can use it up, and one such
+    /// client can use it up for all: it takes more requests a second than those above. Let a limit in front forbid
+    /// that.
     pub fn capacity(mut self, proofs: usize) -> Self {
         self.capacity = proofs;
         self

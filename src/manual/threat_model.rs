@@ -144,6 +144,10 @@
 //! [`Verifier::several`](crate::Verifier::several) a key counts for its own issuer only. Sizes are bounded: 8 KiB for a
 //! token, 16 KiB for a body, 64 KiB for cookies.
 //!
+//! The routes of the service take an access token only with a live session. Which sessions its user has, and their end,
+//! is open to each of them, unless [`require_scope`](crate::AuthServiceBuilder::require_scope) asks for more. Tokens
+//! that are revoked by name are refused there with [`revocations`](crate::AuthServiceBuilder::revocations).
+//!
 //! What a client may do with a good token is up to your routes: [`RequireScopeLayer`], [`RequireLayer`], and for tokens
 //! of others the hints in [`identity_providers`]. A token that was issued with too much says too much for as long as it
 //! lives. Any holder of one refresh token of a live session, even an old one, can end that session (with
@@ -155,7 +159,9 @@
 //! answer; that they also take the same time is up to your [`Authenticator`] (hash against a dummy). What to add:
 //!
 //! - By address, in front: a limit in the proxy, or a tower layer around the service that can answer 429. Which address
-//!   counts depends on your proxies, and so no default would be right.
+//!   counts depends on your proxies, and so no default would be right. Let it hold for all below the mount point
+//!   (`location /auth/`), not for the one path `/auth/login`: [nested](crate::service) in a router, the login has a
+//!   second one.
 //! - By account, in the authenticator: slow down, or ask for a second factor. An outright lock lets a stranger lock
 //!   users out.
 //! - For the processor: bound how many hashes are computed at once. The others get a 503 with `Retry-After` at once,
@@ -260,8 +266,12 @@
 //! Cheap things come first: route, origin, tag of the refresh token, size and type of the body, and only then the
 //! store. A forged refresh token costs one HMAC, a forged access token one signature check at most, and only accepted
 //! tokens are remembered, in bounded memory. An unknown key id lets `RemoteJwks` fetch, but only once per interval, and
-//! no request waits for it. Proofs of DPoP are remembered up to a number, and beyond it the answer is 503. A subject
-//! has 50 sessions at most; one more ends the longest unused. A store that hangs is a 503 within 5 seconds.
+//! no request waits for it. A subject has 50 sessions at most; one more ends the longest unused. A store that hangs
+//! is a 503 after two of its time-outs, four seconds by default.
+//!
+//! Proofs of DPoP are remembered up to a number, one for all clients, and beyond it every request with a proof is 503.
+//! One client with a session and a key can fill it, at 1,200 good requests a second by default, each of which costs it
+//! a signature: a limit on requests by client has to stay below.
 //!
 //! Not covered, and to be put in front:
 //!

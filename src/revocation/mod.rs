@@ -21,6 +21,9 @@
 //! with `Retry-After` (gRPC: 14), or for as long as [`trust_for`](RevocationsLayer::trust_for) says by what it answered
 //! last.
 //!
+//! The routes of an [`AuthService`](crate::AuthService) look at sessions instead. Where tokens with a session are
+//! revoked by name, tell it, too: [`revocations`](crate::AuthServiceBuilder::revocations).
+//!
 //! A revocation is kept for 25 hours: no token is accepted that lives longer than 24 (and the leeway at both ends).
 //!
 //! ```

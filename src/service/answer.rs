@@ -64,7 +64,7 @@ pub(super) fn revoked() -> Answer {
 }
 
 /// 200 with a subject's sessions.
-pub(super) fn session_list(sessions: &[SessionInfo], current: Option<SessionId>) -> Answer {
+pub(super) fn session_list(sessions: &[SessionInfo], current: SessionId) -> Answer {
     #[derive(Serialize)]
     struct Body<'a> {
         sessions: Vec<Item<'a>>,
@@ -87,7 +87,7 @@ pub(super) fn session_list(sessions: &[SessionInfo], current: Option<SessionId>)
         user_agent: session.client().user_agent.as_deref(),
         address: session.client().address.map(|address| address.to_string()),
         label: session.client().label.as_deref(),
-        current: Some(session.id()) == current,
+        current: session.id() == current,
     });
     json(&Body { sessions: sessions.collect() })
 }

@@ -8,7 +8,7 @@ use crate::cookie::CookiePolicy;
 use crate::csrf::{CsrfPolicy, canonical_origin};
 use crate::dpop::Dpop;
 use crate::error::{ConfigError, ConfigErrorKind};
-use crate::reject::Responder;
+use crate::reject::{Demand, Responder};
 use crate::service::auth_service::AuthService;
 use crate::service::authenticator::DynAuthenticator;
 use crate::service::core::Core;
@@ -17,8 +17,8 @@ use crate::service::hook::{Events, Hook};
 use crate::service::proof::Proofs;
 use crate::service::routes::is_mount_point;
 use crate::session::{RefreshCodec, RefreshKeys, SessionPolicy};
-use crate::store::{DynReplays, DynStore, ReplayStore};
-use crate::token::{Claims, Issuer, TokenConfig};
+use crate::store::{DynReplays, DynRevocations, DynStore, ReplayStore, RevocationStore};
+use crate::token::{Claims, Issuer, TokenConfig, is_scope};
 
 /// Settings of an [`AuthService`].
 #[must_use = "a builder does nothing until `build` is called"]
@@ -38,6 +38,8 @@ pub struct AuthServiceBuilder<C> {
     use_is_reported: bool,
     dpop: Option<Dpop>,
     replays: Option<Box<dyn DynReplays>>,
+    revocations: Option<Box<dyn DynRevocations>>,
+    scope: Option<String>,
     hook: Hook,
     claims: PhantomData<fn(C) -> C>,
 }
@@ -65,6 +67,8 @@ impl<C: Claims> AuthServiceBuilder<C> {
             use_is_reported: false,
             dpop: None,
             replays: None,
+            revocations: None,
+            scope: None,
             hook: Hook::default(),
             claims: PhantomData,
         }
@@ -125,6 +129,23 @@ impl<C: Claims> AuthServiceBuilder<C> {
         self
     }
 
+    /// Asks this store about the access tokens that come to the service's own routes, as a
+    /// [`RevocationsLayer`](crate::RevocationsLayer) does elsewhere: a token that was revoked by its `jti` or its
+    /// subject shows and ends no sessions. It is asked each time; 503 if it does not answer. Its refresh tokens are not
+    /// looked up here: end the sessions, too.
+    pub fn revocations(mut self, store: impl RevocationStore) -> Self {
+        self.revocations = Some(Box::new(store));
+        self
+    }
+
+    /// Asks for this scope where all sessions of a subject are shown or ended: `/sessions`, `/logout/all` and
+    /// `/logout/others`. Others are answered with 403 `insufficient_scope`. Without it any access token of a session
+    /// will do, whatever its scopes: say one where some sessions are given to programs that the user trusts less.
+    pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
     /// Replaces how clients are given refresh tokens, [`Delivery::Cookie`] by default.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
@@ -162,7 +183,8 @@ impl<C: Claims> AuthServiceBuilder<C> {
     ///
     /// A configuration that only verifies; no origin where there are cookies, or a malformed one; a mount point,
     /// cookie, policy or realm out of the bounds that their methods name; [`Retry::UntilUsed`](crate::Retry::UntilUsed)
-    /// without [`use_is_reported`](Self::use_is_reported); [`replays`](Self::replays) without [`dpop`](Self::dpop).
+    /// without [`use_is_reported`](Self::use_is_reported); [`replays`](Self::replays) without [`dpop`](Self::dpop);
+    /// a scope that is no word of printable ASCII without quote and backslash.
     pub fn build(self) -> Result<AuthService<C>, ConfigError> {
         if !is_mount_point(&self.path) {
             return Err(ConfigError::new(
@@ -193,6 +215,12 @@ impl<C: Claims> AuthServiceBuilder<C> {
                 "a store for proofs is of use where there are proofs: say how they are with `dpop`",
             ));
         }
+        if self.scope.as_deref().is_some_and(|scope| !is_scope(scope)) {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Limit,
+                "the scope must be one word of printable ASCII without quote and backslash",
+            ));
+        }
         let mut responder =
             self.realm.as_deref().map_or_else(|| Ok(Responder::standard()), Responder::new)?;
         if let Some(dpop) = &self.dpop {
@@ -211,6 +239,10 @@ impl<C: Claims> AuthServiceBuilder<C> {
             csrf: CsrfPolicy { origins, trust_same_site: self.trust_same_site },
             responder: Arc::new(responder),
             proofs: self.dpop.map(|dpop| Proofs { dpop, store: self.replays }),
+            revocations: self.revocations,
+            scope: self
+                .scope
+                .map(|scope| Arc::new(Demand { scope: Some(scope.into()), ..Demand::default() })),
             hook: self.hook,
             path: self.path.into(),
         };

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use crate::cookie::CookieTemplate;
 use crate::csrf::CsrfPolicy;
 use crate::dpop::Proof;
-use crate::reject::Responder;
+use crate::reject::{Demand, Responder};
 use crate::secret::NoRandomness;
 use crate::service::authenticator::DynAuthenticator;
 use crate::service::delivery::Delivery;
@@ -18,7 +18,7 @@ use crate::service::events;
 use crate::service::hook::Hook;
 use crate::service::proof::Proofs;
 use crate::session::{RefreshCodec, SessionPolicy};
-use crate::store::{DynStore, StoreError};
+use crate::store::{DynRevocations, DynStore, StoreError};
 use crate::token::{Issuer, KeySetHandle, NoClaims, Verifier};
 
 /// Everything behind an [`AuthService`](crate::AuthService); no type of the application is left in it.
@@ -37,6 +37,10 @@ pub(super) struct Core {
     pub(super) csrf: CsrfPolicy,
     pub(super) responder: Arc<Responder>,
     pub(super) proofs: Option<Proofs>,
+    /// Of access tokens, for the routes that take one.
+    pub(super) revocations: Option<Box<dyn DynRevocations>>,
+    /// The scope without which nobody sees or ends all sessions of a subject.
+    pub(super) scope: Option<Arc<Demand>>,
     pub(super) hook: Hook,
     pub(super) path: Box<str>,
 }

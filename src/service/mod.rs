@@ -34,6 +34,16 @@
 //! 4. the body, bounded at 16 KiB (413) and of a type that the route takes where there is one (415);
 //! 5. the store. An outage is 503 `unavailable` with `Retry-After`: nothing is revoked, and the cookie stays.
 //!
+//! The bearer token is looked at as by a [`JwtAuthLayer`](crate::JwtAuthLayer); besides it must be of a session (`sid`)
+//! that lives. One that was made without a session, for a script or a device, is 401 here.
+//! [`revocations`](AuthServiceBuilder::revocations) and [`require_scope`](AuthServiceBuilder::require_scope) ask for
+//! more. The checks of an application's own verifier ([`Verifier::add_check`](crate::Verifier::add_check)) are not
+//! made.
+//!
+//! The service answers below its mount point and, as routers cut that off, also without it: nested in a router the
+//! login is at `/auth/login` and at `/auth/auth/login`. So a limit on requests belongs around the service, or around
+//! all that is below the mount point, never on one exact path. Behind an [`AuthLayer`] there is one path each.
+//!
 //! All answers but the key set are `Cache-Control: no-store`. No refusal sets or clears the cookie: a late answer to an
 //! old session would wipe the cookie of the new one. A client that is no browser sends `X-Session-Request: 1`.
 //!
@@ -81,6 +91,7 @@ mod body;
 mod proof;
 mod refresh_token_forms;
 mod request;
+mod revoked;
 
 // The same from code.
 mod sessions;

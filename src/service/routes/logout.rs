@@ -11,7 +11,8 @@ use crate::service::core::Core;
 use crate::service::events;
 use crate::service::refresh_token_forms::Form;
 use crate::service::request::{Media, media};
-use crate::service::routes::owner::{BearerRefusal, Owner, bearer_owner};
+use crate::service::routes::cookies::bounded;
+use crate::service::routes::owner::{BearerRefusal, For, Owner, bearer_owner};
 use crate::service::routes::token_in_body::{malformed_form, one_credential, token_in_json};
 use crate::service::routes::{Refusal, device};
 use crate::session::RefreshToken;
@@ -26,7 +27,7 @@ pub(super) async fn logout(
 ) -> Result<Answer, Refusal> {
     match token_in_body(&core, parts, body, carries_cookie)? {
         Some(token) => end(Arc::clone(&core), named(&core, &token), false, parts).await,
-        None => end(core, tokens, may_clear_cookie, parts).await,
+        None => end(core, bounded(tokens, "logout")?, may_clear_cookie, parts).await,
     }
 }
 
@@ -39,11 +40,10 @@ async fn end(
     parts: &Parts,
 ) -> Result<Answer, Refusal> {
     if tokens.is_empty() {
-        match bearer_owner(&core, parts).await {
-            Ok(Owner { subject, session_id: Some(id) }) => {
-                Arc::clone(&core).end(subject, id, "logout", device(&core, parts)).await?;
+        match bearer_owner(&core, parts, For::Itself).await {
+            Ok(Owner { subject, session_id }) => {
+                Arc::clone(&core).end(subject, session_id, "logout", device(&core, parts)).await?;
             }
-            Ok(_) => events::refused("logout", "no_session"),
             // Nothing at all was presented: nothing is to be ended.
             Err(BearerRefusal::Rejected(rejection)) if rejection.kind() == RejectionKind::Missing => {}
             Err(BearerRefusal::Rejected(rejection)) => events::refused("logout", rejection.reason()),

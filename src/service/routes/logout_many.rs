@@ -7,7 +7,7 @@ use http::request::Parts;
 use crate::reject::RejectionKind;
 use crate::service::answer::{self, Answer};
 use crate::service::core::Core;
-use crate::service::routes::owner::{BearerRefusal, bearer_owner, cookie_owner, rejected};
+use crate::service::routes::owner::{BearerRefusal, For, bearer_owner, cookie_owner, rejected};
 use crate::service::routes::{Refusal, device, refuse};
 use crate::session::{RefreshToken, SubjectDigest};
 
@@ -25,7 +25,7 @@ pub(super) async fn logout_many(
     parts: &Parts,
     keep: Keep,
 ) -> Result<Answer, Refusal> {
-    let owner = match bearer_owner(&core, parts).await {
+    let owner = match bearer_owner(&core, parts, For::AllSessions).await {
         Ok(owner) => owner,
         // Without a bearer token a cookie will do, if a refresh would answer it.
         Err(BearerRefusal::Rejected(rejection))
@@ -36,7 +36,7 @@ pub(super) async fn logout_many(
         Err(BearerRefusal::Rejected(rejection)) => return Err(refuse(rejected(rejection))),
         Err(BearerRefusal::Session(error)) => return Err(error.into()),
     };
-    let except = if keep == Keep::Own { owner.session_id } else { None };
+    let except = (keep == Keep::Own).then_some(owner.session_id);
     // The cookie of somebody else, who is still logged in, stays.
     let subject = SubjectDigest::of(&owner.subject);
     let own_cookie = carries_cookie && tokens.iter().all(|token| token.subject == subject);

@@ -10,15 +10,25 @@ use crate::service::core::{Core, no_randomness};
 use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::proof::{self, BadProof};
+use crate::service::revoked::is_revoked;
 use crate::service::routes::cookies::single;
 use crate::service::routes::{Refusal, refuse};
 use crate::session::{Attempt, RefreshToken, SessionId, SubjectDigest};
-use crate::token::Bound;
+use crate::token::{Bound, NoClaims, Verified};
 
 /// Who a request is from.
 pub(super) struct Owner {
     pub(super) subject: String,
-    pub(super) session_id: Option<SessionId>,
+    pub(super) session_id: SessionId,
+}
+
+/// What the owner is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// To end the own session: whoever has a token of it may.
+    Itself,
+    /// To see all sessions of the subject, or to end them: the scope that the service was told is needed.
+    AllSessions,
 }
 
 pub(super) enum BearerRefusal {
@@ -27,25 +37,51 @@ pub(super) enum BearerRefusal {
 }
 
 pub(super) async fn required_bearer(core: &Core, parts: &Parts) -> Result<Owner, Refusal> {
-    bearer_owner(core, parts).await.map_err(|refusal| match refusal {
+    bearer_owner(core, parts, For::AllSessions).await.map_err(|refusal| match refusal {
         BearerRefusal::Rejected(rejection) => refuse(rejected(rejection)),
         BearerRefusal::Session(error) => error.into(),
     })
 }
 
-/// As the bearer layer checks, and that the session still lives: the store is at hand here.
-pub(super) async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, BearerRefusal> {
+/// As the bearer layer checks, and that the session still lives: the store is at hand here. A token of no session was
+/// made for something else than to manage sessions.
+pub(super) async fn bearer_owner(core: &Core, parts: &Parts, wish: For) -> Result<Owner, BearerRefusal> {
+    let (verified, scheme) = verified(core, parts).await?;
+    let registered = verified.registered();
+    let reject = |kind, reason| BearerRefusal::Rejected(rejection(core, kind, reason).with_scheme(scheme));
+    let unavailable = |error| BearerRefusal::Session(SessionError::from(error));
+    if wish == For::AllSessions && !may_manage(core, |scope| registered.has_scope(scope)) {
+        return Err(BearerRefusal::Rejected(lacks_scope(core, scheme)));
+    }
+    let no_session = || reject(RejectionKind::InvalidToken, "no_session");
+    let session_id: SessionId =
+        verified.session_id().ok_or_else(no_session)?.parse().map_err(|_| no_session())?;
+    if let Some(revocations) = &core.revocations
+        && is_revoked(&**revocations, registered).await.map_err(unavailable)?
+    {
+        return Err(reject(RejectionKind::InvalidToken, "revoked"));
+    }
+    let subject = verified.subject().to_owned();
+    let live = core.live(&SubjectDigest::of(&subject), &session_id).await.map_err(unavailable)?;
+    let Some(record) = live else { return Err(reject(RejectionKind::InvalidToken, "session_ended")) };
+    if registered.reissue() < record.state.issue {
+        return Err(reject(RejectionKind::InvalidToken, "replaced"));
+    }
+    core.note_use(registered, &record).await;
+    Ok(Owner { subject, session_id })
+}
+
+/// The token of a request, whose proof, if it needs one, is used up.
+async fn verified(core: &Core, parts: &Parts) -> Result<(Verified<NoClaims>, Scheme), BearerRefusal> {
     let responder = &core.responder;
     let rejected = |rejection| BearerRefusal::Rejected(rejection);
     let accepts_dpop = core.proofs.is_some();
     let credential = credential(&parts.headers, accepts_dpop, core.verifier.max_token_bytes())
         .map_err(|bad| rejected(Rejection::of_credential(bad, Protocol::Http, responder)))?
-        .ok_or_else(|| {
-            rejected(Rejection::new(RejectionKind::Missing, "missing", Protocol::Http, responder))
-        })?;
+        .ok_or_else(|| rejected(rejection(core, RejectionKind::Missing, "missing")))?;
     let scheme = credential.scheme();
     let rejected = |rejection: Rejection| rejected(rejection.with_scheme(scheme));
-    let reject = |kind, reason| rejected(Rejection::new(kind, reason, Protocol::Http, responder));
+    let reject = |kind, reason| rejected(rejection(core, kind, reason));
     let bound = match (scheme, &core.proofs) {
         (Scheme::Bearer, Some(proofs)) if proofs.dpop.is_required() => {
             return Err(reject(RejectionKind::InvalidToken, "bearer_scheme"));
@@ -74,21 +110,10 @@ pub(super) async fn bearer_owner(core: &Core, parts: &Parts) -> Result<Owner, Be
             BadProof::Store(error) => BearerRefusal::Session(error.into()),
         })?;
     }
-    let subject = verified.subject().to_owned();
-    let Some(sid) = verified.session_id() else { return Ok(Owner { subject, session_id: None }) };
-    let ended = || reject(RejectionKind::InvalidToken, "session_ended");
-    let session_id = sid.parse().map_err(|_| ended())?;
-    let unavailable = |error| BearerRefusal::Session(SessionError::from(error));
-    let live = core.live(&SubjectDigest::of(&subject), &session_id).await.map_err(unavailable)?;
-    let Some(record) = live else { return Err(ended()) };
-    let registered = verified.registered();
-    if registered.reissue() < record.state.issue {
-        return Err(reject(RejectionKind::InvalidToken, "replaced"));
-    }
-    core.note_use(registered, &record).await;
-    Ok(Owner { subject, session_id: Some(session_id) })
+    Ok((verified, scheme))
 }
 
+/// Who the cookie is of, for all sessions of the subject.
 pub(super) async fn cookie_owner(
     core: &Core,
     tokens: Vec<RefreshToken>,
@@ -106,7 +131,24 @@ pub(super) async fn cookie_owner(
         }
         proof::used(core, proof.as_ref(), "logout").await?;
     }
-    Ok(Owner { subject: record.facts.subject.clone(), session_id: Some(record.facts.session_id) })
+    if !may_manage(core, |scope| record.facts.scopes.iter().any(|held| held == scope)) {
+        return Err(refuse(rejected(lacks_scope(core, Scheme::Bearer))));
+    }
+    Ok(Owner { subject: record.facts.subject.clone(), session_id: record.facts.session_id })
+}
+
+fn rejection(core: &Core, kind: RejectionKind, reason: &'static str) -> Rejection {
+    Rejection::new(kind, reason, Protocol::Http, &core.responder)
+}
+
+/// Whether all sessions are shown to, or ended by, whoever `has` these scopes.
+fn may_manage(core: &Core, has: impl FnOnce(&str) -> bool) -> bool {
+    core.scope.as_ref().and_then(|needed| needed.scope.as_deref()).is_none_or(has)
+}
+
+fn lacks_scope(core: &Core, scheme: Scheme) -> Rejection {
+    let rejection = rejection(core, RejectionKind::InsufficientScope, "insufficient_scope");
+    rejection.with_demand(core.scope.clone()).with_scheme(scheme)
 }
 
 pub(super) fn rejected(rejection: Rejection) -> Answer {

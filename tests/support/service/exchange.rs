@@ -121,10 +121,12 @@ impl Answer {
         self
     }
 
-    /// 401 always has a challenge; 400 on routes that take a bearer token, where that was malformed.
+    /// 401 always has a challenge; 400 on routes that take a bearer token, where that was malformed; 403 where it lacks
+    /// a scope.
     fn challenged(&self) -> bool {
         let has = self.headers.contains_key(WWW_AUTHENTICATE);
-        self.status == 401 || (self.status == 400 && has)
+        let lacks_scope = self.status == 403 && self.value()["error"] == "insufficient_scope";
+        self.status == 401 || lacks_scope || (self.status == 400 && has)
     }
 
     pub fn value(&self) -> Value {
