@@ -26,8 +26,8 @@ use tower_jwt_auth::test_util::{
     FaultStore, Faults, StoreOperation, TestIssuer, created, fresh_attempt, new_session, present,
 };
 use tower_jwt_auth::{
-    AccessGrant, JwtAuthLayer, ListenTask, LiveSessionsLayer, NewSession, NoClaims, Retry, SessionPolicy,
-    SessionStore, SubjectDigest,
+    AccessGrant, AuthService, ClientInfo, Identity, JwtAuthLayer, ListenTask, LiveSessionsLayer, NewSession,
+    NoClaims, NoLogin, RefreshKeys, Retry, SessionPolicy, SessionStore, SubjectDigest,
 };
 
 /// So long that nothing is ever asked for again.
@@ -249,6 +249,38 @@ async fn what_ended_without_a_reply_is_asked_for<S: SessionStore + Clone>(
     }
 }
 
+/// The login was sent again, and the second reply does not name what the first call has ended.
+async fn what_a_login_of_two_tries_has_ended_is_asked_for<S: SessionStore + Clone>(
+    store: &S,
+    cut: impl Fn(&str),
+    cuts: impl Fn() -> usize,
+) {
+    let policy = SessionPolicy::default().with_sessions_per_subject(1);
+    let (issuer, keys) = (TestIssuer::new(), RefreshKeys::new([7; 32]).unwrap());
+    let auth = AuthService::builder(issuer.config(), keys, store.clone(), NoLogin::<NoClaims>::new())
+        .policy(policy.clone())
+        .add_origin("https://app.example")
+        .build()
+        .unwrap();
+    let login = async |subject: &str| {
+        let identity = Identity::new(subject, NoClaims {});
+        auth.sessions().open(identity, &ClientInfo::default()).await.unwrap();
+    };
+    login("warm").await;
+    for trust in [Duration::ZERO, NEVER] {
+        let mut gate = Gate::new(store, NEVER);
+        gate.layer = gate.layer.trust_for(trust);
+        let subject = format!("login {}", trust.as_secs());
+        let session = open(store, &subject, &policy).await;
+        assert_eq!(gate.status(&session).await, 200);
+        let before = cuts();
+        cut(&subject);
+        login(&subject).await;
+        assert_eq!(cuts() - before, 1);
+        assert_eq!(gate.status(&session).await, 401, "{trust:?}");
+    }
+}
+
 /// Whatever is said there, nobody falls over, and nothing lives longer for it.
 async fn what_is_none_of_ours_is_passed_over<S: SessionStore + Clone>(site: &Site<S>, say: impl Fn(&str)) {
     let policy = SessionPolicy::default();
@@ -268,7 +300,9 @@ async fn what_is_none_of_ours_is_passed_over<S: SessionStore + Clone>(site: &Sit
 mod redis {
     use super::engines::redis::Redis;
     use super::*;
-    use tower_jwt_auth::RedisStore;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use tower_jwt_auth::{ReconnectingConnection, RedisStore};
 
     fn site(server: &Redis) -> Site<RedisStore> {
         let push = Proxy::start(server.port());
@@ -303,6 +337,30 @@ mod redis {
         let other = RedisStore::open(&server.url()).unwrap();
         let cut = |_: &str| proxy.cut_next_reply();
         what_ended_without_a_reply_is_asked_for(&store, &other, cut, || proxy.cuts()).await;
+        let cut = |subject: &str| {
+            proxy.cut_reply_to(&URL_SAFE_NO_PAD.encode(SubjectDigest::of(subject).as_bytes()));
+        };
+        what_a_login_of_two_tries_has_ended_is_asked_for(&store, cut, || proxy.cuts()).await;
+    }
+
+    /// The one server has ended it, and said so; no other has confirmed.
+    #[tokio::test]
+    async fn an_end_without_a_replica_counts_though_what_is_known_is_trusted() {
+        if !engines::has_redis() {
+            return;
+        }
+        let server = Redis::start();
+        let connection = ReconnectingConnection::open(&server.url()).unwrap();
+        let builder = RedisStore::builder(connection).wait_for_replicas(1, Duration::from_millis(10));
+        let store = builder.build().unwrap();
+        let mut gate = Gate::new(&store, NEVER);
+        gate.layer = gate.layer.trust_for(NEVER);
+        let policy = SessionPolicy::default().with_retry(Retry::Strict);
+        let session = open(&store, "ada", &policy).await;
+        store.rotate(&present(&session, 0), &policy).await.unwrap();
+        assert_eq!(gate.status(&session).await, 200);
+        assert!(store.rotate(&present(&session, 0), &policy).await.is_err());
+        assert_eq!(gate.status(&session).await, 401);
     }
 
     /// An account that may not publish ends sessions as well, and the bound holds.
@@ -378,6 +436,8 @@ mod postgres {
             _ => proxy.cut_next_reply(),
         };
         what_ended_without_a_reply_is_asked_for(&store, &other, cut, || proxy.cuts()).await;
+        let cut = |_: &str| proxy.cut_reply_to("COMMIT");
+        what_a_login_of_two_tries_has_ended_is_asked_for(&store, cut, || proxy.cuts()).await;
     }
 
     #[tokio::test]

@@ -149,6 +149,13 @@ async fn more_sessions_in_cookies_than_anybody_has_are_not_looked_up() {
         world.send(post(path).header("cookie", &nine)).await.refused(400, "invalid_request");
     }
     assert_eq!(world.store.take_calls(), [], "nothing was asked");
+    // By what else the client has.
+    let bob = world.login("bob").await;
+    let logout = post("/auth/logout").header("cookie", &nine).bearer(&bob.access());
+    assert!(world.send(logout).await.expect(204).set_cookie().is_some());
+    assert_eq!(world.records("bob").await.len(), 0);
+    let garbage = post("/auth/logout").header("cookie", &nine).bearer("garbage");
+    world.send(garbage).await.refused(400, "invalid_request");
     // Nobody is kept from a login; the sessions of others go on.
     let login = post("/auth/login").json(&credentials("ada")).header("cookie", &nine);
     world.send(login).await.expect(200);

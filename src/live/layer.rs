@@ -66,8 +66,8 @@ impl LiveSessionsLayer {
     /// with 503 (gRPC: 14). A session of which this process never heard is refused in any case; with a `max_staleness`
     /// of zero nothing is remembered, so nothing is trusted.
     ///
-    /// What a logout, a login or a refresh was to end that the store did not answer either may so be trusted, too: a
-    /// logout by this process is not, the others are.
+    /// A login or a refresh in this process that the store did not answer may have ended other sessions of its subject;
+    /// these are trusted, too. Those that a logout was to end are not.
     pub fn trust_for(self, bound: Duration) -> Self {
         self.with(|settings| settings.bounds.trust = bound)
     }

@@ -7,7 +7,7 @@
 //! | a session that was ended | is refused |
 //! |---|---|
 //! | by a clone of the same store, in this process | at once |
-//! | in this process, by a call whose answer was lost | at once, as all sessions of the subject are asked for again; by a login or a refresh so only without [`trust_for`] |
+//! | in this process, by a call whose answer was lost | at once if it was ended by then, as all sessions of the subject are asked for again, else after `max_staleness` at the latest; by a login or a refresh so only without [`trust_for`] |
 //! | elsewhere | after `max_staleness` at the latest; within moments where the store listens (`RedisStore::listen`, `PostgresStore::listen`) and the message arrives |
 //!
 //! | the store | request |

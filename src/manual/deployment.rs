@@ -116,8 +116,8 @@
 //! # }
 //! ```
 //!
-//! The crate has no limit on attempts to log in. Put one into the proxy, around all of `/auth/` as a
-//! [nested](crate::service) service has a second path for each route, or into [`Authenticator::authenticate`], which
+//! The crate has no limit on attempts to log in. Put one into the proxy, around all that reaches the
+//! service, as each route has [two paths](crate::service), or into [`Authenticator::authenticate`], which
 //! is given the address.
 //!
 //! # Layers

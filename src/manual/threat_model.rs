@@ -68,7 +68,8 @@
 //! Sibling hosts are other sites here: `same-site` is refused, unless
 //! [`trust_same_site`](crate::AuthServiceBuilder::trust_same_site) and the origin is named. A sibling that was taken
 //! over can set cookies for the whole domain, and so plant a session of its own in a browser. Two sessions in one
-//! request are a 400; where there is only the planted one, the user works in the attacker's account.
+//! request are a 400; where there is only the planted one, the user works in the attacker's account. With nine in a
+//! request nothing is looked up: a logout by the cookie alone is a 400, too, and a login leaves the old session alive.
 //! [`CookiePolicy::host_prefix`] closes it.
 //!
 //! Not covered: [`Sessions::open`](crate::Sessions::open) called from a route of yours (the route has to check where
@@ -159,9 +160,8 @@
 //! answer; that they also take the same time is up to your [`Authenticator`] (hash against a dummy). What to add:
 //!
 //! - By address, in front: a limit in the proxy, or a tower layer around the service that can answer 429. Which address
-//!   counts depends on your proxies, and so no default would be right. Let it hold for all below the mount point
-//!   (`location /auth/`), not for the one path `/auth/login`: [nested](crate::service) in a router, the login has a
-//!   second one.
+//!   counts depends on your proxies, and so no default would be right. Let it hold for whatever reaches the service,
+//!   not for the one path `/auth/login`: the login has [another](crate::service) one.
 //! - By account, in the authenticator: slow down, or ask for a second factor. An outright lock lets a stranger lock
 //!   users out.
 //! - For the processor: bound how many hashes are computed at once. The others get a 503 with `Retry-After` at once,
@@ -267,7 +267,7 @@
 //! store. A forged refresh token costs one HMAC, a forged access token one signature check at most, and only accepted
 //! tokens are remembered, in bounded memory. An unknown key id lets `RemoteJwks` fetch, but only once per interval, and
 //! no request waits for it. A subject has 50 sessions at most; one more ends the longest unused. A store that hangs
-//! is a 503 after two of its time-outs, four seconds by default.
+//! is a 503 after two of its time-outs, four seconds by default; one that hangs in the middle of a login takes longer.
 //!
 //! Proofs of DPoP are remembered up to a number, one for all clients, and beyond it every request with a proof is 503.
 //! One client with a session and a key can fill it, at 1,200 good requests a second by default, each of which costs it

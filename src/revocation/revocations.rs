@@ -84,11 +84,11 @@ impl Revocations {
         not_before: Timestamp,
         keep_for: Duration,
     ) -> Result<(), StoreError> {
-        // One that is dropped before its end may have revoked all the same. What was answered the store has told.
+        // One that fails, or is dropped before its end, may have revoked all the same.
         let feed = self.store.revocation_feed();
         let unsettled = feed.map(|feed| feed.unless_settled(SessionChange::TokensUncertain { key: *key }));
         let outcome = twice(|| self.store.revoke_issued_before(key, not_before, keep_for)).await;
-        if let Some(unsettled) = unsettled {
+        if let (Some(unsettled), Ok(())) = (unsettled, &outcome) {
             unsettled.settle();
         }
         match &outcome {

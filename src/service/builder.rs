@@ -138,9 +138,10 @@ impl<C: Claims> AuthServiceBuilder<C> {
         self
     }
 
-    /// Asks for this scope where all sessions of a subject are shown or ended: `/sessions`, `/logout/all` and
-    /// `/logout/others`. Others are answered with 403 `insufficient_scope`. Without it any access token of a session
-    /// will do, whatever its scopes: say one where some sessions are given to programs that the user trusts less.
+    /// Asks for this scope where all sessions of a subject are shown or ended: `/sessions`, `/sessions/{id}`,
+    /// `/logout/all` and `/logout/others`. Others are answered with 403 `insufficient_scope`. Without it any access
+    /// token of a session will do, whatever its scopes: say one where some sessions are given to programs that the user
+    /// trusts less.
     pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
         self

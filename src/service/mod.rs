@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `POST /login`, JSON credentials | 200 `{"access_token","token_type","expires_in","user"}` and the refresh cookie; 401 `invalid_credentials` |
 //! | `POST /refresh`, cookie | 200 as a login, with a new cookie only where the token was rotated; 401 `invalid_grant` |
-//! | `POST /logout`, cookie or bearer token | 204, the session ended and the cookie cleared; also without either, or with a dead one |
+//! | `POST /logout`, cookie or bearer token | 204, the session ended and the cookie cleared; also without either, or with a dead one; 400 for the cookies of more than eight sessions, unless a bearer token says which |
 //! | `POST /logout/all`, `/logout/others`, bearer token or cookie | 204; all sessions of the subject, or all others, ended |
 //! | `GET /sessions`, bearer token | 200 `{"sessions":[..]}` |
 //! | `DELETE /sessions/{id}`, bearer token | 204; 404 for what is not the subject's own |
@@ -40,9 +40,10 @@
 //! more. The checks of an application's own verifier ([`Verifier::add_check`](crate::Verifier::add_check)) are not
 //! made.
 //!
-//! The service answers below its mount point and, as routers cut that off, also without it: nested in a router the
-//! login is at `/auth/login` and at `/auth/auth/login`. So a limit on requests belongs around the service, or around
-//! all that is below the mount point, never on one exact path. Behind an [`AuthLayer`] there is one path each.
+//! Routers cut the mount point off, so the service answers both with and without it: nested, the login is at
+//! `/auth/login` and at `/auth/auth/login`; alone or as a fallback, at `/auth/login` and at `/login`. So a limit on
+//! logins belongs around the service, never on one exact path. Behind an [`AuthLayer`] there is one path for each
+//! route.
 //!
 //! All answers but the key set are `Cache-Control: no-store`. No refusal sets or clears the cookie: a late answer to an
 //! old session would wipe the cookie of the new one. A client that is no browser sends `X-Session-Request: 1`.

@@ -25,13 +25,14 @@ pub enum SessionChange {
         /// The one that goes on.
         except: Option<SessionId>,
     },
-    /// A call that was to end sessions of a subject failed, and may have ended some all the same.
+    /// A call whose purpose is to end sessions, `revoke` or `revoke_subject`, failed, and may have ended some all the
+    /// same; or it is known that some ended, and not which.
     Uncertain {
         /// Whose they are.
         subject: SubjectDigest,
     },
-    /// A login or a refresh of a subject failed, and may have ended sessions all the same: those above the limit, or
-    /// those of a token that was reused. Seldom true, so that a layer that is to trust what it knows while a store
+    /// A `create` or a `rotate` of a subject failed, and may have ended sessions all the same: those above the limit,
+    /// or those of a token that was reused. Seldom true, so that a layer that is to trust what it knows while a store
     /// does not answer ([`trust_for`](crate::LiveSessionsLayer::trust_for)) does.
     Unanswered {
         /// Whose they are.

@@ -43,7 +43,7 @@ pub(crate) struct Cache<K, S> {
     /// What moments are counted from.
     start: Instant,
     seen: Memory<K, S>,
-    questions: Questions<K, S>,
+    questions: Questions<K, Told<S>>,
     endings: Endings,
 }
 
@@ -145,21 +145,23 @@ impl<K: Copy + Eq + Hash, S: Remembered> Cache<K, S> {
             }
             match self.questions.join(key) {
                 Err(mut theirs) => {
+                    // One that was given up early is asked by the next.
                     if theirs.changed().await.is_err() {
-                        // Given up, so the next asks: unless it waited for so long already.
-                        if self.has_waited(came) && self.change(key, |seen| seen.fail(self.now())).is_none() {
-                            return None;
-                        }
                         continue;
                     }
-                    // It looks again, for what was told meanwhile.
-                    if let Some(answer) = *theirs.borrow()
-                        && answer.asked_at() >= Some(came)
-                        && answer.failed_at().is_none()
-                        && inquiry.stands(&answer)
-                        && inquiry.shares(&answer)
-                    {
-                        return Some((inquiry.read(&answer), answer));
+                    let told = *theirs.borrow();
+                    match told {
+                        Some(Told::Answer(answer))
+                            if answer.asked_at() >= Some(came)
+                                && answer.failed_at().is_none()
+                                && inquiry.stands(&answer)
+                                && inquiry.shares(&answer) =>
+                        {
+                            return Some((inquiry.read(&answer), answer));
+                        }
+                        Some(Told::GaveUp) if self.get(key).is_none() => return None,
+                        // It looks again, for what was told meanwhile.
+                        _ => {}
                     }
                 }
                 Ok(ours) => {
@@ -176,7 +178,8 @@ impl<K: Copy + Eq + Hash, S: Remembered> Cache<K, S> {
                 }
             }
         }
-        None
+        let seen = self.get(key)?;
+        self.decide(inquiry, &seen, came).map(|sight| (sight, seen))
     }
 
     /// Puts an answer into the memory, but for what was told since it was asked for. What holds now.
@@ -201,13 +204,21 @@ impl<K: Copy + Eq + Hash, S: Remembered> Cache<K, S> {
     }
 }
 
+/// What those hear who wait for a question of somebody else.
+#[derive(Clone, Copy)]
+enum Told<S> {
+    Answer(S),
+    /// Whoever asked went away, after as long as one waits: as good as no answer.
+    GaveUp,
+}
+
 /// Makes room for the next question when it is given up: a client may go away while it waits.
 struct Question<'c, K: Copy + Eq + Hash, S: Remembered> {
     cache: &'c Cache<K, S>,
     key: &'c K,
     begun: Moment,
     /// Taken by the answer.
-    ours: Option<watch::Sender<Option<S>>>,
+    ours: Option<watch::Sender<Option<Told<S>>>>,
 }
 
 impl<K: Copy + Eq + Hash, S: Remembered> Question<'_, K, S> {
@@ -216,20 +227,21 @@ impl<K: Copy + Eq + Hash, S: Remembered> Question<'_, K, S> {
         let ours = self.ours.take();
         self.cache.questions.close(self.key);
         if let Some(ours) = ours {
-            ours.send_replace(Some(answer));
+            ours.send_replace(Some(Told::Answer(answer)));
         }
     }
 }
 
 impl<K: Copy + Eq + Hash, S: Remembered> Drop for Question<'_, K, S> {
     fn drop(&mut self) {
-        if self.ours.is_none() {
-            return;
-        }
-        if self.cache.has_waited(self.begun) {
-            // As good as no answer.
+        let Some(ours) = self.ours.take() else { return };
+        let has_waited = self.cache.has_waited(self.begun);
+        if has_waited {
             self.cache.change(self.key, |seen| seen.fail(self.cache.now()));
         }
         self.cache.questions.close(self.key);
+        if has_waited {
+            ours.send_replace(Some(Told::GaveUp));
+        }
     }
 }

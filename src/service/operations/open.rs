@@ -8,8 +8,8 @@ use crate::service::error::{SessionError, SessionErrorKind};
 use crate::service::events;
 use crate::service::hook::{SessionEvent, SessionEventKind};
 use crate::service::operations::grant::{Access, Grant};
-use crate::session::{Attempt, ClientInfo, NewSession, Record, RefreshToken, SessionId};
-use crate::store::Creation;
+use crate::session::{Attempt, ClientInfo, NewSession, Record, RefreshToken, SessionId, SubjectDigest};
+use crate::store::{Creation, SessionChange, StoreError};
 use crate::token::is_scope;
 
 const MAX_SUBJECT_BYTES: usize = 255;
@@ -46,7 +46,16 @@ impl Core {
                 claims: identity.claims.as_str().as_bytes().to_vec(),
                 client,
             };
-            let created = twice(|| core.store.create(&session, &core.policy)).await?;
+            let mut tries = 0;
+            let create = || {
+                tries += 1;
+                core.store.create(&session, &core.policy)
+            };
+            let created = twice(create).await?;
+            // What the first try evicted the second does not name.
+            if let Some(feed) = core.store.feed().filter(|_| tries > 1) {
+                feed.send(&SessionChange::Uncertain { subject: SubjectDigest::of(&session.subject) });
+            }
             let Creation::Created { record, evicted } = created else {
                 events::refused("login", "revoked_meanwhile");
                 return Err(SessionError::new(
@@ -58,7 +67,11 @@ impl Core {
             core.tell_opened(&record, &evicted);
             // One that had to go for the new one is ended already.
             for old in presented.iter().filter(|old| !evicted.contains(&old.session_id)) {
-                core.end_replaced(old, &attempt, &record).await;
+                // That one could not be ended does not undo the login, which waits for no other then.
+                if let Err(error) = core.end_replaced(old, &attempt, &record).await {
+                    events::unavailable("store", &error);
+                    break;
+                }
             }
             let key = record.facts.key;
             core.grant(&token, &record, identity.claims, key, true, record.facts.created_at)
@@ -66,18 +79,21 @@ impl Core {
         .await
     }
 
-    /// The old session of a login. That it could not be ended does not undo the login.
-    async fn end_replaced(&self, token: &RefreshToken, attempt: &Attempt, by: &Record) {
+    /// The old session of a login.
+    async fn end_replaced(
+        &self,
+        token: &RefreshToken,
+        attempt: &Attempt,
+        by: &Record,
+    ) -> Result<(), StoreError> {
         let proof = token.secret_digest();
-        match twice(|| self.store.revoke(&token.subject, &token.session_id, Some(&proof), attempt)).await {
-            Ok(true) => {
-                let is_theirs = token.subject == by.subject_digest();
-                let subject = is_theirs.then_some(&*by.facts.subject);
-                self.ended(token.session_id, subject, "replaced by a login", Some(&by.facts.client));
-            }
-            Ok(false) => {}
-            Err(error) => events::unavailable("store", &error),
+        let revoke = || self.store.revoke(&token.subject, &token.session_id, Some(&proof), attempt);
+        if twice(revoke).await? {
+            let is_theirs = token.subject == by.subject_digest();
+            let subject = is_theirs.then_some(&*by.facts.subject);
+            self.ended(token.session_id, subject, "replaced by a login", Some(&by.facts.client));
         }
+        Ok(())
     }
 
     fn tell_opened(&self, record: &Record, evicted: &[SessionId]) {

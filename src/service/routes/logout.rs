@@ -27,7 +27,12 @@ pub(super) async fn logout(
 ) -> Result<Answer, Refusal> {
     match token_in_body(&core, parts, body, carries_cookie)? {
         Some(token) => end(Arc::clone(&core), named(&core, &token), false, parts).await,
-        None => end(core, bounded(tokens, "logout")?, may_clear_cookie, parts).await,
+        None => match bounded(tokens, "logout") {
+            Ok(tokens) => end(core, tokens, may_clear_cookie, parts).await,
+            // Which of them is the client's own nobody can tell, but for a bearer token.
+            Err(too_many) if !end_by_bearer(&core, parts).await? => Err(too_many),
+            Err(_) => Ok(answer::done(if may_clear_cookie { core.cookie.clear() } else { None })),
+        },
     }
 }
 
@@ -40,18 +45,25 @@ async fn end(
     parts: &Parts,
 ) -> Result<Answer, Refusal> {
     if tokens.is_empty() {
-        match bearer_owner(&core, parts, For::Itself).await {
-            Ok(Owner { subject, session_id }) => {
-                Arc::clone(&core).end(subject, session_id, "logout", device(&core, parts)).await?;
-            }
-            // Nothing at all was presented: nothing is to be ended.
-            Err(BearerRefusal::Rejected(rejection)) if rejection.kind() == RejectionKind::Missing => {}
-            Err(BearerRefusal::Rejected(rejection)) => events::refused("logout", rejection.reason()),
-            Err(BearerRefusal::Session(error)) => return Err(error.into()),
-        }
+        end_by_bearer(&core, parts).await?;
     }
     Arc::clone(&core).end_by_tokens(tokens, device(&core, parts)).await?;
     Ok(answer::done(if clear { core.cookie.clear() } else { None }))
+}
+
+/// Whether there was a bearer token of a session that lives.
+async fn end_by_bearer(core: &Arc<Core>, parts: &Parts) -> Result<bool, Refusal> {
+    match bearer_owner(core, parts, For::Itself).await {
+        Ok(Owner { subject, session_id }) => {
+            Arc::clone(core).end(subject, session_id, "logout", device(core, parts)).await?;
+            return Ok(true);
+        }
+        // Nothing at all was presented: nothing is to be ended.
+        Err(BearerRefusal::Rejected(rejection)) if rejection.kind() == RejectionKind::Missing => {}
+        Err(BearerRefusal::Rejected(rejection)) => events::refused("logout", rejection.reason()),
+        Err(BearerRefusal::Session(error)) => return Err(error.into()),
+    }
+    Ok(false)
 }
 
 /// The token that a logout brings in its body.

@@ -9,7 +9,7 @@ use super::error::store_error;
 use super::scripts::SCRIPTS;
 use crate::clock::Timestamp;
 use crate::session::{Decision, OnReuse, Presented, Record, SessionPolicy, decide};
-use crate::store::{Rotation, StoreError, StoreErrorKind};
+use crate::store::{Rotation, SessionChange, StoreError, StoreErrorKind};
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     pub(super) async fn present(
@@ -37,7 +37,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         let mut answer: (u8, i64, Option<Vec<u8>>) = answered(answer)?;
         if self.settings.replicas.is_some() && matches!(answer.0, 7 | 8 | 17 | 18) {
             // The same attempt again: the same answer, and this time the replicas are waited for.
+            let change = SessionChange::Uncertain { subject: presented.subject };
+            let unsettled = self.settings.feed.unless_settled(change);
             answer = self.run_safely(&SCRIPTS.rotate, &key, &arguments).await?;
+            unsettled.settle();
         }
         let (row, now, before) = answer;
         let before = before.map(|value| codec::record(&presented.subject, id, &value)).transpose()?;
