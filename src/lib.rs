@@ -4,7 +4,8 @@
 //! Access tokens are JWTs of 15 minutes (RFC 9068), checked without I/O. The refresh token travels in an `HttpOnly`
 //! cookie, is good once, and its session lives for 7 days without use and 30 at most. A stolen one is found out when
 //! thief and owner have both used it, half a minute apart, and then the session ends. Tabs, retries and lost answers
-//! within that half minute do not end it; [`manual::rotation`] draws both.
+//! within that half minute do not end it, and a token is not replaced in its first 20 seconds; [`manual::rotation`]
+//! draws it.
 //!
 //! # Where to go
 //!

@@ -24,9 +24,23 @@
 //! A proxy must pass these headers on as they are: `Authorization`, `Cookie`, `Origin`, `Sec-Fetch-Site`,
 //! `Content-Type`, `X-Session-Request`, `DPoP`, `User-Agent`; and of the answers `Set-Cookie`, `WWW-Authenticate`,
 //! `Retry-After`, `DPoP-Nonce`, `Cache-Control` and `Date`. One that takes `Origin` or `Sec-Fetch-Site` off makes the
-//! service refuse browsers, with 403 `cross_site`. One that adds them on its own accord takes the guard away. It should
-//! leave the first three out of its log. An access token may have 8 KiB ([`max_token_bytes`]), and a proof as much:
-//! allow headers of that size.
+//! service refuse browsers, with 403 `cross_site`. One that adds them on its own accord takes the guard away. Of these,
+//! `Authorization`, `Cookie`, `Set-Cookie` and `DPoP` are not for its log. An access token may have 8 KiB
+//! ([`max_token_bytes`]), and a proof as much: allow headers of that size. As nginx has it, whose own log names no
+//! header but `Referer` and `User-Agent`:
+//!
+//! ```text
+//! upstream app { server 10.0.0.11:3000; server 10.0.0.12:3000; server 10.0.0.13:3000; }
+//! server {
+//!     listen 443 ssl;
+//!     server_name www.shop.example;
+//!     large_client_header_buffers 4 32k;      # of the default, a line of 8 KiB, a token of that size is a 400
+//!     location / {
+//!         proxy_pass http://app;
+//!         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;    # for ClientAddress, see below
+//!     }
+//! }
+//! ```
 //!
 //! A proxy that sends `POST /auth/refresh` a second time does no harm in the default mode, where the answer is given
 //! again for 30 seconds. With [`Retry::Strict`] it logs the user out.

@@ -1,6 +1,6 @@
 //! Operation: what the nodes of a service share, and what changes while it runs.
 //!
-//! - [Several nodes](#several-nodes)
+//! - [Several nodes](#several-nodes), and [what a node reads at its start](#what-a-node-reads-at-its-start)
 //! - [A new signing key](#a-new-signing-key), and [a new refresh secret](#a-new-refresh-secret)
 //! - [Sizes of stores](#sizes-of-stores)
 //! - [Back-ups](#back-ups): a restore, and a leak
@@ -30,8 +30,9 @@
 //!
 //! **Ends of sessions.** The store is the same, so a refresh is refused everywhere at once. An access token is good
 //! until it expires, unless a [`LiveSessionsLayer`] stands behind the bearer layer. It then hears of other nodes by
-//! `store.listen(url)`; where a message is lost, `max_staleness` is the bound. `cargo run --example two_nodes` shows
-//! two processes.
+//! `store.listen(url)`; where a message is lost, `max_staleness` is the bound: how long you would let an ended session
+//! pass in that case. Each session in use costs each node one read of the store in that time. 30 seconds do for nodes
+//! that listen, 5 to 10 for those that do not. `cargo run --example two_nodes` shows two processes.
 //!
 //! **One clean-up.** A [`PurgeTask`] may run on one node or on all at once; for [`PostgresStore`] there must be one
 //! somewhere.
@@ -39,6 +40,42 @@
 //! **New versions.** Nodes of two versions may run side by side while they are rolled out, with one rule:
 //! [`Retry::UntilUsed`] begins when all nodes know it and all verifiers report use. [`PostgresStore::migrate`] brings
 //! tables of an older version to the new one, and refuses to work on those of a newer one.
+//!
+//! # What a node reads at its start
+//!
+//! A directory that the deployment fills is enough for all exchanges on this page: a roll-out changes files, and no
+//! code.
+//!
+//! ```
+//! use std::path::Path;
+//! use std::time::Duration;
+//! use std::{fs, io};
+//! use tower_jwt_auth::{RefreshKeys, SigningKey, TokenConfig, VerifyingKey};
+//!
+//! /// `signing.pem` and `refresh.secret`; in `verify/` public keys, and in `accept/` secrets, for an exchange.
+//! fn settings(from: &Path) -> Result<(TokenConfig, RefreshKeys), Box<dyn std::error::Error>> {
+//!     let files = |name: &str| -> io::Result<Vec<Vec<u8>>> {
+//!         fs::read_dir(from.join(name))?.map(|entry| fs::read(entry?.path())).collect()
+//!     };
+//!     let mut config = TokenConfig::builder()
+//!         .key(SigningKey::ed25519_pem(fs::read(from.join("signing.pem"))?)?)
+//!         .issuer("https://www.shop.example")
+//!         .audience("api")
+//!         .lifetime(Duration::from_secs(15 * 60));
+//!     for pem in files("verify")? {
+//!         config = config.add_verifying_key(VerifyingKey::ed25519_pem(pem)?);
+//!     }
+//!     let mut keys = RefreshKeys::new(fs::read(from.join("refresh.secret"))?)?;
+//!     for secret in files("accept")? {
+//!         keys = keys.add_accepted(secret)?;
+//!     }
+//!     Ok((config.build()?, keys))
+//! }
+//! # let _ = settings;
+//! ```
+//!
+//! `openssl genpkey -algorithm ed25519 -out signing.pem` makes a key, `openssl pkey -in signing.pem -pubout` its public
+//! half, and `openssl rand -out refresh.secret 32` a secret.
 //!
 //! # A new signing key
 //!
@@ -60,7 +97,8 @@
 //!
 //! 1. All nodes get the new key to verify with: `.key(old).add_verifying_key(new)`. It is in `GET /auth/jwks.json` now.
 //!    When the last node has it, wait for the *propagation*: the longest time that a verifier keeps a set. The answer
-//!    says five minutes (`Cache-Control: max-age=300`), to which a [`RemoteJwks`] keeps.
+//!    says five minutes (`Cache-Control: max-age=300`), to which a [`RemoteJwks`] keeps. Where nobody but these nodes
+//!    verifies, there is nothing to wait for.
 //! 2. All nodes sign with the new one: `.key(new).add_verifying_key(old)`. When the last one does, wait for the life of
 //!    a token and the leeway: 15 minutes and 30 seconds.
 //! 3. The old one goes: `.key(new)`.
@@ -141,6 +179,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Each roll-out begins when the last node has done the one before. A node that is given a token of a secret that it
+//! does not know tells so: `refused` with the route `cookie` and the reason `unknown_key`, for a token in a body
+//! `refresh` and the same. In an exchange there is none of these.
 //!
 //! Why the idle lifetime is long enough: each rotation hands out a token of the new secret, and a session that does not
 //! rotate for so long has ended. The first two roll-outs in one go end sessions: a node without the new secret answers
@@ -239,11 +281,11 @@
 //! 5. the [`PurgeTask`], and then the socket.
 //!
 //! To stop: take the node out of the proxy, take no new connections, let the requests that run come to their end
-//! (`axum::serve(..).with_graceful_shutdown(..)`), then drop the tasks. (A proxy that finds a node away by itself may
-//! answer 502 meanwhile: nginx sends no `POST` to another node, and passes over the one that refused for ten seconds.)
-//! A refresh that is cut off is answered when the client sends it again. With [`MokaStore`] all sessions end with the
-//! process, and so do the proofs that it remembers: one that is younger than about 70 seconds is good once more after a
-//! restart, unless a [`ReplayLayer`] has it.
+//! (`axum::serve(..).with_graceful_shutdown(..)`), then drop the tasks. (A proxy that finds a node away by itself tries
+//! another one where the connection was refused. Where a `POST` had been sent already it answers 502, as nginx does,
+//! and the client sends it again.) A refresh that is cut off is answered when the client sends it again. With
+//! [`MokaStore`] all sessions end with the process, and so do the proofs that it remembers: one that is younger than
+//! about 70 seconds is good once more after a restart, unless a [`ReplayLayer`] has it.
 //!
 //! # Time-outs, and what a 503 means
 //!
@@ -258,7 +300,7 @@
 //! |---|---|
 //! | `/auth/..` | the store did not answer; or the [`Authenticator`] said [`Unavailable`]; or the sessions of the user were ended while the login was under way |
 //! | the bearer layer | the keys of a [`RemoteJwks`] were never fetched; or the memory for proofs is full |
-//! | [`LiveSessionsLayer`], [`RevocationsLayer`], [`ReplayLayer`] | the store did not answer. [`trust_for`] lets the first two go by the last answer for a while |
+//! | [`LiveSessionsLayer`], [`RevocationsLayer`], [`ReplayLayer`] | the store did not answer. [`trust_for`] lets the first two go by the last answer for a while: the last that *this node* had, so a session that comes to a node for the first time is a 503 |
 //!
 //! Without these last layers a good access token passes while the store is down. So users who are signed in notice an
 //! outage after up to 15 minutes, when they have to refresh.
@@ -270,7 +312,8 @@
 //! - *Ready*: [`RemoteJwks::is_ready`], where keys are fetched. `GET /auth/jwks.json` shows that the service is
 //!   mounted, and asks no store.
 //! - Do not take a node out of service because the store is down. It is down for all of them, and they still let access
-//!   tokens pass. Ask [`SessionStore::now`] for a dashboard or an alert, not for the balancer.
+//!   tokens pass, unless a layer stands there that asks the store. Ask [`SessionStore::now`] for a dashboard or an
+//!   alert, not for the balancer.
 //! - [`ListenTask::is_joined`], [`RemoteJwks::last_error`] and [`MokaStore::evicted_sessions`] tell of what still
 //!   works, and not as it should.
 //!

@@ -4,9 +4,18 @@
 //!
 //! ```toml
 //! [dev-dependencies]
+//! # From where your [dependencies] have it: until it is published, `path = "../tower-jwt-auth"` at both places.
 //! tower-jwt-auth = { version = "0.1", features = ["test-util"] }
 //! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
 //! tower = { version = "0.5", features = ["util"] }
+//! # And what the blocks below and in the guide import, if it is not there already:
+//! axum = "0.8"
+//! bytes = "1"
+//! http = "1"
+//! http-body-util = "0.1"
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! tower-test = "0.4"
 //! ```
 //!
 //! No test needs a server, a key or a pause. Services are called as values, by `oneshot` of tower; tokens come from a

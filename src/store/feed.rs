@@ -63,9 +63,9 @@ pub enum SessionChange {
 /// same.
 ///
 /// A store has one, gives it by [`SessionStore::feed`](crate::SessionStore::feed), and tells it of the outcome of each
-/// of its operations before this returns: the `tell_` methods know what is of interest. Of an operation that fails or is
-/// dropped it tells that, too, by [`unless_settled`](Self::unless_settled). What other nodes have ended it tells as it
-/// hears of it, by [`send`](Self::send).
+/// of its operations before this returns: the `tell_` methods know what is of interest. Of an operation that fails or
+/// is dropped it tells that, too, by [`unless_settled`](Self::unless_settled). What other nodes have ended it tells as
+/// it hears of it, by [`send`](Self::send).
 #[derive(Clone, Default)]
 pub struct SessionFeed {
     listeners: Arc<Mutex<Vec<Weak<dyn Listen>>>>,

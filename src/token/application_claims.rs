@@ -26,8 +26,10 @@ impl<T: DeserializeOwned + Send + Sync + 'static> ReadClaims for T {}
 
 /// Claims that can be put into a token and read back.
 ///
-/// The type must serialize as a JSON object that repeats no registered claim; a value that does not is refused when
-/// it is signed, with [`TokenErrorKind::UnsuitableClaims`].
+/// The type must serialize as a JSON object without the names that the crate writes itself (`iss sub aud exp nbf iat
+/// jti client_id scope sid gen reissue auth_time acr cnf`): [`Verified`](crate::Verified) gives those, by methods. A
+/// value that has one is refused when it is signed, with [`TokenErrorKind::UnsuitableClaims`], and a login that gives
+/// it is a 500.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the claims of an access token",
     label = "not a type of claims",
@@ -114,7 +116,16 @@ impl ClaimsJson {
             )
         };
         let mut reader = serde_json::Deserializer::from_str(&text);
-        reader.deserialize_map(OwnNames).and_then(|()| reader.end()).map_err(unsuitable)?;
+        let mut own = OwnNames { taken: None };
+        let read = reader.deserialize_map(&mut own).and_then(|()| reader.end());
+        if let Some(name) = own.taken {
+            let detail = format!(
+                "the application's claims have `{name}`, which the crate writes itself: leave it out, and read it from \
+                 `Verified`, or give the field another name"
+            );
+            return Err(TokenError::new(TokenErrorKind::UnsuitableClaims, detail));
+        }
+        read.map_err(unsuitable)?;
         RawValue::from_string(text).map(Self).map_err(unsuitable)
     }
 
@@ -135,9 +146,12 @@ impl ClaimsJson {
     }
 }
 
-struct OwnNames;
+struct OwnNames {
+    /// A name that is not the application's to use.
+    taken: Option<String>,
+}
 
-impl<'de> Visitor<'de> for OwnNames {
+impl<'de> Visitor<'de> for &mut OwnNames {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -148,7 +162,8 @@ impl<'de> Visitor<'de> for OwnNames {
         let mut names = Names::default();
         while let Some(name) = map.next_key::<Text<'_>>()? {
             if RegisteredName::of(&name.0).is_some() {
-                return Err(serde::de::Error::custom(format!("`{}` is a registered claim", name.0)));
+                self.taken = Some(name.0.into_owned());
+                return Err(serde::de::Error::custom("a registered claim"));
             }
             names.insert(name)?;
             map.next_value::<IgnoredAny>()?;
@@ -180,6 +195,8 @@ mod tests {
             let error = ClaimsJson::from_bytes(json.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), TokenErrorKind::UnsuitableClaims, "{json}");
         }
+        let error = ClaimsJson::from_bytes(br#"{"a":1,"scope":"x"}"#).unwrap_err();
+        assert!(error.describe().contains("have `scope`, which"), "{error:?}");
         assert!(ClaimsJson::from_bytes(b"\xff").is_err());
         assert_eq!(
             ClaimsJson::from_bytes(br#" {"a": 9007199254740993} "#).unwrap().as_str(),

@@ -41,16 +41,16 @@
 //! # What to set on the server
 //!
 //! Redis 7.0 or newer, without modules: `maxmemory-policy noeviction`, `appendonly yes`; the reasons stand at
-//! [`RedisStore`]. An account needs these commands on the keys of the prefix, and no others for sessions and
-//! revocations (`tests/redis_store.rs`, `an_account_that_may_do_nothing_else`):
+//! [`RedisStore`]. An account for the example above, with all that is used there:
 //!
 //! ```text
-//! ACL SETUSER app on >a-password ~shop:* +evalsha +script|load +time +hget +hset +hdel +hgetall +hkeys
-//!     +pexpire +pttl +get +set
+//! ACL SETUSER app on >a-password ~shop:* &shop:ended +evalsha +script|load +time +hget +hset +hdel +hgetall +hkeys
+//!     +pexpire +pttl +get +set +info +wait +publish +subscribe +ping
 //! ```
 //!
-//! Besides: `+info` for [`check`]; `+wait` for [`wait_for_replicas`]; and to tell and to hear of ends
-//! `+publish +subscribe +ping &shop:ended`. An account that may not publish is no failure: then nothing is heard.
+//! Sessions and revocations need those up to `+set` (`tests/redis_store.rs`, `an_account_that_may_do_nothing_else`).
+//! `+info` is for [`check`], `+wait` for [`wait_for_replicas`], and the last three, with the channel, to tell and to
+//! hear of ends. An account that may not publish is no failure: then nothing is heard.
 //!
 //! # Failure modes
 //!

@@ -19,5 +19,8 @@ pub(crate) fn bad_key(message: &'static str) -> ConfigError {
 }
 
 fn other_family() -> ConfigError {
-    bad_key("the key is of another kind than its algorithm needs")
+    bad_key(
+        "the key is of another kind than its algorithm needs: EdDSA an Ed25519 key, ES256 one on P-256, ES384 one on \
+         P-384, RS and PS an RSA key, HS a secret",
+    )
 }
