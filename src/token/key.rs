@@ -349,3 +349,19 @@ impl fmt::Debug for VerifyingKey {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests {
+    use super::*;
+
+    /// The key of RFC 8037, appendix A.2.
+    #[test]
+    fn what_a_key_shows_of_itself() {
+        let bare = r#"{"crv":"Ed25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let key = VerifyingKey::read(Algorithm::EdDsa, KeyForm::Jwk(bare)).unwrap().with_kid("mine");
+        assert_eq!(key.to_bare_jwk().as_deref(), Some(bare));
+        assert_eq!(format!("{key:?}"), r#"VerifyingKey { kid: "mine", algorithm: EdDsa, .. }"#);
+        let secret = VerifyingKey::hs256([7; 32]).unwrap();
+        assert_eq!((secret.to_bare_jwk(), secret.to_jwk()), (None, None));
+    }
+}
