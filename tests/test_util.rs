@@ -102,7 +102,7 @@ fn a_test_that_cannot_go_on_is_told_why() {
         payload.downcast_ref::<String>().unwrap().clone()
     };
     for (row, message, part) in [
-        ("claims", told(|| drop(TestIssuer::new().token(&Clash { sub: "x".into() }))), "registered"),
+        ("claims", told(|| drop(TestIssuer::new().token(&Clash { sub: "x".into() }))), "have `sub`"),
         ("subject", told(|| drop(TestIssuer::new().token_for(&AccessGrant::new(""), &user()))), "subject"),
         ("issuer", told(|| drop(TestIssuer::new().with_issuer("http://issuer.example"))), "https"),
         ("audience", told(|| drop(TestIssuer::new().with_audience(""))), "audience"),
