@@ -3,11 +3,12 @@
 #
 #     scripts/mutants.sh                    # all: an hour or more
 #     scripts/mutants.sh --shard 0/8        # or whatever else cargo-mutants takes
+#     scripts/mutants.sh --again            # those that survived, against the tests of the whole crate: half a minute each
 #
 # The two decisions of floor 1 know nothing above them (tests/floors.rs), so they are built as a crate of their own, with
 # their unit tests and those tests of `tests` that ask for no more: seconds a mutant, where the whole crate takes minutes.
-# What survives here may still be noticed by the others, so it is a list to read, not a number. Properties are tried with
-# fewer cases than in `cargo test`, and the tests under load, which take as long as all others, are left out.
+# What survives here may still be noticed by the others, which `--again` asks. Properties are tried with fewer cases than
+# in `cargo test`, and the tests under load, which take as long as all others, are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +18,25 @@ crate=$target/mutants/crate
 unset CARGO_TARGET_DIR
 export CARGO_INCREMENTAL=1
 
-tests=(decode_oracle jwk_refused key_rotation key_sets keys keys_refused signatures tokens verified_cache)
+tests=(decode_oracle jwk_refused key_rotation key_sets keys keys_refused several_issuers signatures token_requirements
+  tokens verified_cache)
+
+# Those of the others that are about floors 0 and 1 from above.
+above=(bearer_layer dpop_layer no_secret_in_logs providers remote_jwks remote_jwks_oidc service_rotation test_util)
+
+if [[ ${1:-} = --again ]]; then
+  # What cargo-mutants found last, or what is named: files with a mutant a line.
+  lists=("${@:2}")
+  ((${#lists[@]})) || lists=("$target/mutants/mutants.out/missed.txt")
+  names=$(sed 's/[][\\.*^$+?(){}|]/\\&/g' "${lists[@]}" | paste -sd'|')
+  [[ -n $names ]] || { echo 'mutants: none has survived'; exit; }
+  whole=$target/mutants/whole
+  rm -rf "$whole"
+  git clone --quiet . "$whole"
+  cd "$whole"
+  CARGO_TARGET_DIR=$target/mutants/whole-target exec cargo mutants --no-config --in-place --output ../again --colors never \
+    --timeout 300 --all-features --re "^($names)$" -- --lib $(printf ' --test %s' "${above[@]}")
+fi
 
 slow=(a_key_of_both_sets_is_never_missed no_token_is_refused_under_load every_live_token_is_good_everywhere
   a_token_that_is_signed_is_never_too_long a_lifetime_with_a_fraction_makes_tokens)

@@ -22,11 +22,11 @@ use support::events::Events;
 use support::frames::{Broke, Frames};
 use support::readiness::OneShotReadiness;
 use support::requests::{as_grpc, bearer, request, send};
-use support::tokens::{SUBJECT, Signer, claims, config};
+use support::tokens::{ISSUER, SUBJECT, Signer, builder, claims, config, quoted};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
     AccessGrant, AuthContext, ConfigErrorKind, Issuer, JwtAuth, JwtAuthLayer, NoClaims, Outcome, Protocol,
-    Rejection, RejectionKind, ResponseBody, Verified,
+    Rejection, RejectionKind, ResponseBody, Verified, Verifier,
 };
 use tower_test::mock;
 
@@ -398,5 +398,47 @@ async fn a_refusal_is_told_with_its_reason_and_without_the_token() {
         send(&layer(), request).await;
         // The whole events: there is no field that a token could be in.
         assert_eq!(events.take_own(), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_layer_takes_the_tokens_of_all_its_issuers() {
+    const OTHER: &str = "https://other.example";
+    let (a, b) = (&Signer::Ed25519([1; 32]), &Signer::Ed25519([2; 32]));
+    let clock = ManualClock::new();
+    let generous = builder(b.key(), &clock).issuer(OTHER).max_token_bytes(20_000).build().unwrap();
+    let both = [config(a, &clock).verifier(), generous.verifier()];
+    let layer: Layer_ = JwtAuthLayer::new(Verifier::several(both).unwrap());
+    let named = |issuer: &str| claims().with("iss", quoted(issuer));
+    let token = |issuer: &str, signer: &Signer| signer.with_claims(named(issuer).json());
+    let inner = service_fn(|request: Request<Full<Bytes>>| async move {
+        let verified = Verified::<NoClaims>::of(request.extensions()).expect("a token");
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(verified.registered().issuer().to_owned())))
+    });
+    let long = |issuer, signer: &Signer| {
+        signer.with_claims(named(issuer).with("x", quoted(&"x".repeat(10_000))).json())
+    };
+    for (row, token, expected) in [
+        ("A", token(ISSUER, a), Ok(ISSUER)),
+        ("B", token(OTHER, b), Ok(OTHER)),
+        ("B, longer than A's may be", long(OTHER, b), Ok(OTHER)),
+        ("A, as long", long(ISSUER, a), Err((400, "invalid_request"))),
+        ("A by the key of B", token(ISSUER, b), Err((401, "invalid_token"))),
+        ("B by the key of A", token(OTHER, a), Err((401, "invalid_token"))),
+        ("neither", token("https://third.example", a), Err((401, "invalid_token"))),
+        ("nobody", a.with_claims(claims().without("iss").json()), Err((401, "invalid_token"))),
+    ] {
+        let response = layer.layer(inner).oneshot(bearer(&token)).await.unwrap();
+        match expected {
+            Ok(issuer) => {
+                assert_eq!(response.status(), StatusCode::OK, "{row}");
+                assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), issuer, "{row}");
+            }
+            Err((status, error)) => {
+                assert_eq!(response.status().as_u16(), status, "{row}");
+                let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+                assert!(challenge.contains(&format!(r#"error="{error}""#)), "{row}: {challenge}");
+            }
+        }
     }
 }

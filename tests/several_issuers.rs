@@ -8,27 +8,18 @@ mod oracles;
 mod support;
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
-use support::requests::bearer;
 use support::tokens::{
     AUDIENCE, CompleteBuilder, ISSUER, KID, LEEWAY, NOW, Object, Signer, builder, claims, ed25519_public,
     quoted,
 };
 use support::{MINUTE, ManualClock};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::{
-    ConfigErrorKind, JwtAuthLayer, KeySet, NoClaims, SigningKey, TokenConfig, TokenErrorKind, Verified,
-    Verifier,
-};
+use tower_jwt_auth::{ConfigErrorKind, KeySet, NoClaims, SigningKey, TokenConfig, TokenErrorKind, Verifier};
 
 const A: &str = ISSUER;
 const B: &str = "https://other.example";
@@ -640,45 +631,5 @@ fn several_accept_what_one_of_them_accepts_alone() {
         });
         run.unwrap_or_else(|failure| panic!("{failure}"));
         assert!(accepted.get() > 50 && refused.get() > 50, "{accepted:?} accepted, {refused:?} refused");
-    }
-}
-
-// ── through the layer ──
-
-#[tokio::test]
-async fn the_layer_takes_the_tokens_of_all_its_issuers() {
-    let pair = pair();
-    let [a, b] = &pair;
-    let generous = of(B, b).max_token_bytes(20_000).build().unwrap();
-    let layer = JwtAuthLayer::new(several([&config(A, a), &generous]));
-    let inner = service_fn(|request: Request<Full<Bytes>>| async move {
-        let verified = Verified::<NoClaims>::of(request.extensions()).expect("a token");
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(verified.registered().issuer().to_owned())))
-    });
-    let long = |issuer, signer: &Signer| {
-        signer.with_claims(named(issuer).with("x", quoted(&"x".repeat(10_000))).json())
-    };
-    for (row, token, expected) in [
-        ("A", token(A, a), Ok(A)),
-        ("B", token(B, b), Ok(B)),
-        ("B, longer than A's may be", long(B, b), Ok(B)),
-        ("A, as long", long(A, a), Err((400, "invalid_request"))),
-        ("A by the key of B", token(A, b), Err((401, "invalid_token"))),
-        ("B by the key of A", token(B, a), Err((401, "invalid_token"))),
-        ("neither", token("https://third.example", a), Err((401, "invalid_token"))),
-        ("nobody", a.with_claims(claims().without("iss").json()), Err((401, "invalid_token"))),
-    ] {
-        let response = layer.layer(inner).oneshot(bearer(&token)).await.unwrap();
-        match expected {
-            Ok(issuer) => {
-                assert_eq!(response.status(), StatusCode::OK, "{row}");
-                assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), issuer, "{row}");
-            }
-            Err((status, error)) => {
-                assert_eq!(response.status().as_u16(), status, "{row}");
-                let challenge = response.headers()["www-authenticate"].to_str().unwrap();
-                assert!(challenge.contains(&format!(r#"error="{error}""#)), "{row}: {challenge}");
-            }
-        }
     }
 }
