@@ -8,7 +8,7 @@
 # The two decisions of floor 1 know nothing above them (tests/floors.rs), so they are built as a crate of their own, with
 # their unit tests and those tests of `tests` that ask for no more: seconds a mutant, where the whole crate takes minutes.
 # What survives here may still be noticed by the others, which `--again` asks. Properties are tried with fewer cases than
-# in `cargo test`, and the tests under load, which take as long as all others, are left out.
+# in `cargo test`, and tests that take as long as all others, or need all cases, are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,7 +39,8 @@ if [[ ${1:-} = --again ]]; then
 fi
 
 slow=(a_key_of_both_sets_is_never_missed no_token_is_refused_under_load every_live_token_is_good_everywhere
-  a_token_that_is_signed_is_never_too_long a_lifetime_with_a_fraction_makes_tokens)
+  a_token_that_is_signed_is_never_too_long a_lifetime_with_a_fraction_makes_tokens
+  several_accept_what_one_of_them_accepts_alone)
 
 rm -rf "$crate/src" "$crate/tests"
 mkdir -p "$crate/src/test_util" "$crate/tests/all/support"
