@@ -267,6 +267,10 @@ fn row_55_iat_and_the_longest_life() {
     let with = |iat: i64, exp: i64| claims().with("iat", iat.to_string()).with("exp", exp.to_string());
     assert_eq!(with_claims(&with(NOW + 31, NOW + 600)), Err(TokenErrorKind::NotYetValid));
     assert_eq!(with_claims(&with(NOW, NOW + 901)), Err(TokenErrorKind::Lifetime));
+    // Both within the leeway.
+    assert_eq!(with_claims(&with(NOW + 1, NOW)), Err(TokenErrorKind::Claims));
+    assert_eq!(with_claims(&with(NOW + 10, NOW - 10)), Err(TokenErrorKind::Claims));
+    assert_eq!(with_claims(&with(NOW, NOW)), Ok(()));
     let hour = signer().with_claims(with(NOW, NOW + 3600).json());
     let accept =
         |seconds: u64| move |builder: CompleteBuilder| builder.accept_lifetime(Duration::from_secs(seconds));
