@@ -50,7 +50,7 @@ fn tokens_and_keys_are_exchanged_with_joserfc() {
 }
 
 fn exchange(mut peer: Peer) {
-    let names: Vec<_> = Algorithm::ALL.map(Algorithm::as_str).into_iter().chain(MORE_NAMES).collect();
+    let names: Vec<_> = Algorithm::ALL.iter().copied().map(Algorithm::as_str).chain(MORE_NAMES).collect();
     let made: Made = peer.ask(&json!({ "do": "generate", "algorithms": names }));
     let theirs: Vec<_> = made.keys.iter().filter(|key| key.alg != "ES512").collect();
     assert_eq!(theirs.len(), 13);
@@ -286,7 +286,7 @@ fn our_keys(jwks: &str, theirs: &[&TheirKey]) -> Vec<OurKey> {
     // A secret of ours.
     let secret: Vec<u8> = (0x40..0x80).collect();
     let read = |algorithm| SigningKey::read(algorithm, KeyForm::Secret(&secret)).unwrap().with_kid("shared");
-    let symmetric = Algorithm::ALL.into_iter().filter(|algorithm| algorithm.is_symmetric());
+    let symmetric = Algorithm::ALL.iter().copied().filter(|algorithm| algorithm.is_symmetric());
     let from_secret = symmetric.map(|algorithm| {
         let alg = algorithm.as_str();
         let given = json!({ "kty": "oct", "k": base64url(&secret), "alg": alg, "kid": "shared" }).to_string();

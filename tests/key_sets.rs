@@ -317,7 +317,7 @@ fn rsa_keys_without_alg_are_for_the_named_algorithm_and_the_others_for_theirs() 
     let of = |set: KeySet| set.keys().iter().map(VerifyingKey::algorithm).collect::<Vec<_>>();
     assert_eq!(of(KeySet::from_jwks(&text).unwrap()), [Rs256, Rs384, Ps512, EdDsa]);
     assert_eq!(of(KeySet::from_jwks_for(&text, Ps256).unwrap()), [Ps256, Rs384, Ps512, EdDsa]);
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let is_rsa = ["RS", "PS"].iter().any(|prefix| algorithm.as_str().starts_with(prefix));
         match KeySet::from_jwks_for(&text, algorithm) {
             Ok(set) => assert!(is_rsa && of(set)[0] == algorithm, "{algorithm:?}"),
@@ -421,7 +421,7 @@ fn secrets() -> Vec<Vec<u8>> {
 fn a_set_gives_out_its_public_members_and_reads_them_back() {
     let secrets = secrets();
     let secrets: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
-    let public = Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric());
+    let public = Algorithm::ALL.iter().copied().filter(|algorithm| !algorithm.is_symmetric());
     let keys: Vec<_> = public
         .enumerate()
         .map(|(at, algorithm)| signing_key(algorithm).verifying_key().clone().with_kid(format!("k{at}\"\\é")))
@@ -449,7 +449,7 @@ fn a_set_gives_out_its_public_members_and_reads_them_back() {
 
 #[test]
 fn no_debug_output_shows_a_secret() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let key = signing_key(algorithm).with_kid("shown");
         let config = builder(key.clone(), &ManualClock::new()).build().unwrap();
         let form = KeyForm::Secret(&[0x80, 0x81]);

@@ -44,7 +44,7 @@ fn by_hand(
 #[test]
 fn row_34_each_algorithm_works_under_its_name_and_under_no_other() {
     let clock = ManualClock::new();
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let key = signing_key(algorithm);
         let kid = key.kid().to_owned();
         let config = builder(key.clone(), &clock).build().unwrap();
@@ -56,7 +56,8 @@ fn row_34_each_algorithm_works_under_its_name_and_under_no_other() {
         let only_verifies = verifying(key.verifying_key().clone(), &clock);
         assert_eq!(verify(&only_verifies, &token).as_deref(), Ok(SUBJECT), "{algorithm:?}");
 
-        let others = Algorithm::ALL.into_iter().filter(|other| *other != algorithm).map(Algorithm::as_str);
+        let others =
+            Algorithm::ALL.iter().copied().filter(|other| *other != algorithm).map(Algorithm::as_str);
         let unknown =
             ["none", "None", "", "ES512", "ES256K", "Ed448", "HS257", "EdDSA ", "ed25519", "eddsa", "rs256"];
         let ed25519 = (algorithm != EdDsa).then_some("Ed25519");
@@ -142,7 +143,7 @@ fn each_backend_verifies_what_the_other_signed() {
     use jsonwebtoken::crypto::{aws_lc, rust_crypto};
     use tower_jwt_auth::Crypto;
     let clock = ManualClock::new();
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let secret = secret();
         let pem = if algorithm.is_symmetric() { String::new() } else { fixtures::private_pem(algorithm) };
         let form = if pem.is_empty() { KeyForm::Secret(&secret) } else { KeyForm::Pem(pem.as_bytes()) };

@@ -239,7 +239,7 @@ fn the_longest_and_the_oddest_rsa_keys_work_or_are_refused() {
 
 #[test]
 fn a_key_of_another_kind_than_its_algorithm_is_refused_in_every_form() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         for name in ["rsa", "p256", "p384", "ed25519"] {
             if family(algorithm) == name {
                 continue;

@@ -322,16 +322,16 @@ async fn sessions(store: &FaultStore<MokaStore>) -> usize {
 /// A fault of one operation is met by this one, and by no other.
 #[tokio::test]
 async fn each_operation_has_its_faults_and_its_count() {
-    for faulty in StoreOperation::ALL {
+    for &faulty in StoreOperation::ALL {
         let (store, faults, _) = store();
         faults.next(1, [faulty], Fault::Fail);
-        for operation in StoreOperation::ALL {
+        for &operation in StoreOperation::ALL {
             let expected = (operation == faulty).then_some(StoreErrorKind::Unavailable);
             assert_eq!(failed(ask(&store, operation).await), expected, "{operation:?}, {faulty:?} fails");
             assert_eq!(failed(ask(&store, operation).await), None, "{operation:?}, a second time");
         }
         faults.each([faulty], Fault::Fail);
-        for operation in StoreOperation::ALL {
+        for &operation in StoreOperation::ALL {
             let expected = (operation == faulty).then_some(StoreErrorKind::Unavailable);
             for _ in 0..2 {
                 assert_eq!(failed(ask(&store, operation).await), expected, "{operation:?}, {faulty:?} down");
@@ -349,7 +349,7 @@ async fn each_operation_has_its_faults_and_its_count() {
 #[tokio::test]
 async fn the_next_calls_fail_and_those_behind_do_not() {
     let (store, faults, _) = store();
-    faults.next(2, StoreOperation::ALL, Fault::Fail);
+    faults.next(2, StoreOperation::ALL.iter().copied(), Fault::Fail);
     assert_eq!(faults.pending(), 2);
     for (operation, expected, pending) in [
         (StoreOperation::Create, Some(StoreErrorKind::Unavailable), 1),
@@ -376,8 +376,8 @@ async fn faults_come_in_order() {
     let (store, faults, _) = store();
     faults.outage();
     faults.next(1, [StoreOperation::Create], Fault::LoseAnswer);
-    faults.next(1, StoreOperation::ALL, Fault::LoseAnswer);
-    faults.next(1, StoreOperation::ALL, Fault::Fail);
+    faults.next(1, StoreOperation::ALL.iter().copied(), Fault::LoseAnswer);
+    faults.next(1, StoreOperation::ALL.iter().copied(), Fault::Fail);
     for (row, expected, kept) in [
         ("the first", StoreErrorKind::Timeout, 1),
         ("the second", StoreErrorKind::Timeout, 2),
@@ -398,7 +398,7 @@ async fn recovery_takes_back_all_faults() {
     assert!(ask(&store, StoreOperation::Get).await.is_err());
     faults.recover();
     assert_eq!(faults.pending(), 0);
-    for operation in StoreOperation::ALL {
+    for &operation in StoreOperation::ALL {
         assert_eq!(failed(ask(&store, operation).await), None, "{operation:?}");
     }
 }

@@ -111,7 +111,7 @@ fn rows_32_and_33_alg() {
 
 #[test]
 fn row_34_the_algorithm_is_the_keys() {
-    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::EdDsa) {
+    for algorithm in Algorithm::ALL.iter().copied().filter(|algorithm| *algorithm != Algorithm::EdDsa) {
         let header = signer().header().with("alg", quoted(algorithm.as_str()));
         assert_eq!(with_header(&header), Err(TokenErrorKind::Algorithm), "{}", algorithm.as_str());
     }

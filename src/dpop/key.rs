@@ -305,7 +305,7 @@ mod tests {
             assert_eq!(read.expose_bytes().as_ref(), key.expose_bytes().as_ref());
             assert_ne!(ProofKey::generate_with(algorithm).unwrap().thumbprint(), key.thumbprint());
         }
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             let made = matches!(algorithm, Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa);
             assert_eq!(ProofKey::generate_with(algorithm).is_ok(), made, "{algorithm:?}");
         }

@@ -37,7 +37,7 @@ pub enum StoreOperation {
 
 impl StoreOperation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: &'static [Self] = &[
         Self::Now,
         Self::Create,
         Self::Rotate,
@@ -125,7 +125,7 @@ impl Faults {
 
     /// Each call fails, until [`recover`](Self::recover).
     pub fn outage(&self) {
-        self.each(StoreOperation::ALL, Fault::Fail);
+        self.each(StoreOperation::ALL.iter().copied(), Fault::Fail);
     }
 
     /// Takes back all faults, those that have not happened yet, too. Calls that hang go on.

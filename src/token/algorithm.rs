@@ -66,7 +66,7 @@ impl Curve {
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: &'static [Self] = &[
         Self::Hs256,
         Self::Hs384,
         Self::Hs512,
@@ -101,7 +101,7 @@ impl Algorithm {
 
     /// The algorithm of this name. Names compare exactly, case included (RFC 7515, section 4.1.1).
     pub fn from_name(alg: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.is_named(alg))
+        Self::ALL.iter().copied().find(|algorithm| algorithm.is_named(alg))
     }
 
     pub(crate) fn is_named(self, alg: &str) -> bool {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn row_32_names_compare_exactly() {
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             assert_eq!(Algorithm::from_name(algorithm.as_str()), Some(algorithm));
             assert_eq!(Algorithm::from_name(&algorithm.as_str().to_lowercase()), None);
             assert_eq!(Algorithm::from_name(&format!("{} ", algorithm.as_str())), None);

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_is_decided_as_jsonwebtoken_decides_it() {
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             let pem = match algorithm.as_str() {
                 "ES256" => include_bytes!("../../tests/fixtures/keys/p256.pkcs8.pem").as_slice(),
                 "ES384" => include_bytes!("../../tests/fixtures/keys/p384.pkcs8.pem"),

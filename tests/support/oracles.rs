@@ -229,7 +229,7 @@ fn check_that_nobody_can_sign(keys: &[VerifyingKey]) {
 /// Checks what holds of every text that may be one JWK: nothing panics, and a key that reads by itself reads in a set.
 #[track_caller]
 pub fn check_jwk(text: &str) {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         // Signs once, if it reads.
         if let Ok(key) = SigningKey::read(algorithm, KeyForm::Jwk(text)) {
             assert_eq!(key.algorithm(), algorithm);

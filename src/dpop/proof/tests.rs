@@ -15,7 +15,7 @@ pub(super) const POST: Presented<'_> =
 pub(super) fn rules() -> Rules {
     Rules {
         crypto: Crypto::compiled_in().unwrap(),
-        algorithms: Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()).collect(),
+        algorithms: Algorithm::ALL.iter().copied().filter(|algorithm| !algorithm.is_symmetric()).collect(),
         bases: [Base::parse("https://api.example").unwrap()].into(),
         max_age: Duration::from_secs(60),
         leeway: Duration::from_secs(10),

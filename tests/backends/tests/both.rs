@@ -25,7 +25,7 @@ fn jsonwebtoken_itself_panics_here() {
 
 #[test]
 fn keys_of_every_algorithm_sign_and_verify() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let key = SigningKey::read(algorithm, private_key(algorithm)).expect("a good key");
         let config = config(key, None);
         let token = Issuer::new(&config).unwrap().issue(&AccessGrant::new("ada"), &NoClaims {}).unwrap();
@@ -47,7 +47,7 @@ fn keys_of_every_algorithm_sign_and_verify() {
 #[test]
 fn either_backend_can_be_given() {
     let backends = [Crypto::new(&aws_lc::DEFAULT_PROVIDER), Crypto::new(&rust_crypto::DEFAULT_PROVIDER)];
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         for (one, other) in [(0, 1), (1, 0)] {
             let key = |which: usize| {
                 SigningKey::read_with(backends[which], algorithm, private_key(algorithm)).unwrap()

@@ -48,7 +48,7 @@ fn the_given_provider_does_all_the_work_for_every_algorithm() {
     let _one = ONE_AT_A_TIME.lock().unwrap();
     install_a_trap();
     let crypto = Crypto::new(&COUNTING);
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         counts();
         let key = SigningKey::read_with(crypto, algorithm, private_key(algorithm)).unwrap();
         let derived =
@@ -71,7 +71,7 @@ fn the_given_provider_does_all_the_work_for_every_algorithm() {
 fn without_the_argument_it_is_an_error() {
     let _one = ONE_AT_A_TIME.lock().unwrap();
     assert_eq!(Crypto::compiled_in().unwrap_err().kind(), ConfigErrorKind::Crypto);
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let error = SigningKey::read(algorithm, private_key(algorithm)).unwrap_err();
         assert_eq!(error.kind(), ConfigErrorKind::Crypto, "{algorithm:?}");
         // A key that was given a provider does not hand it on to the configuration.

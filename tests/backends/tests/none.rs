@@ -30,7 +30,7 @@ fn keys_that_sign_cannot_be_made() {
     assert_no_backend(SigningKey::ed25519_seed(&[0xed; 32]), "ed25519_seed");
     let KeyForm::Pem(pem) = private_key(Algorithm::EdDsa) else { panic!("no PEM") };
     assert_no_backend(SigningKey::ed25519_pem(pem), "ed25519_pem");
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         assert_no_backend(SigningKey::read(algorithm, private_key(algorithm)), algorithm.as_str());
     }
 }
