@@ -633,6 +633,15 @@ fn a_rotated_key_verifies_until_it_is_taken_out() {
 }
 
 #[test]
+fn a_configuration_says_how_long_its_tokens_live() {
+    let clock = ManualClock::new();
+    let signer = Signer::ed25519();
+    assert_eq!(config(&signer, &clock).lifetime(), Duration::from_secs(900));
+    let short = builder(signer.key(), &clock).lifetime(Duration::from_millis(1500)).build().unwrap();
+    assert_eq!(short.lifetime(), Duration::from_millis(1500));
+}
+
+#[test]
 fn no_debug_output_holds_a_secret_or_a_token() {
     let clock = ManualClock::new();
     let signer = Signer::Hs256(b"a-secret-of-more-than-32-bytes-000".to_vec());
@@ -651,7 +660,19 @@ fn no_debug_output_holds_a_secret_or_a_token() {
         any = verified.clone().erase(),
         verifier = config.verifier::<NoClaims>(),
     );
-    assert!(all.contains("SigningKey") && all.contains("AccessToken"), "{all}");
+    for shown in [
+        "SigningKey {",
+        "VerifyingKey {",
+        "TokenConfig { issuer: ",
+        "keys: KeySetHandle(",
+        "lifetime: 900s",
+        "AccessToken",
+        "TokenError { kind: Malformed, detail: ",
+        "TokenError { kind: Signature, detail: ",
+        "Verifier { issuer: ",
+    ] {
+        assert!(all.contains(shown), "{shown} in {all}");
+    }
     // The secret as text, as base64url and as a list of numbers; each segment of the token; the claims.
     let mut hidden =
         vec!["a-secret".to_owned(), base64url(b"a-secret"), "97, 45, 115".into(), "private".into()];

@@ -130,3 +130,41 @@ impl Error for TokenError {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dashboards and alerts go by them.
+    #[test]
+    fn names_are_stable() {
+        use TokenErrorKind::*;
+        let kinds = [
+            TooLarge,
+            Malformed,
+            Header,
+            Type,
+            Algorithm,
+            UnknownKey,
+            NoKeys,
+            Signature,
+            Claims,
+            ApplicationClaims,
+            Issuer,
+            Audience,
+            Expired,
+            NotYetValid,
+            Lifetime,
+            Bound,
+            Refused,
+            UnsuitableClaims,
+            Signing,
+        ];
+        let names = kinds.map(TokenErrorKind::as_str).join(" ");
+        assert_eq!(
+            names,
+            "too_large malformed header type algorithm unknown_key no_keys signature claims application_claims issuer \
+             audience expired not_yet_valid lifetime bound refused unsuitable_claims signing"
+        );
+    }
+}
