@@ -106,6 +106,27 @@ fn pem_texts_that_are_no_key_to_verify_with() {
     }
 }
 
+/// A point is as long as its curve has it: no half of it is missing, and nothing stands behind.
+#[test]
+fn points_of_other_lengths() {
+    let good = der("p256.spki.pem");
+    // The sequence of the algorithm; then the bits: no unused ones, 4 for uncompressed, and the point.
+    let (algorithm, point) = (&good[2..23], &good[27..]);
+    let with = |point: &[u8]| {
+        let bits = [&[0x03, u8::try_from(point.len() + 2).unwrap(), 0x00, 0x04], point].concat();
+        let length = u8::try_from(algorithm.len() + bits.len()).unwrap();
+        [&[0x30, length], algorithm, &bits[..]].concat()
+    };
+    assert_eq!(with(point), good);
+    assert!(VerifyingKey::read(Es256, KeyForm::Der(&with(point))).is_ok());
+    for bytes in [0, 1, 31, 32, 33, 63] {
+        let cut = with(&point[..bytes]);
+        refused(VerifyingKey::read(Es256, KeyForm::Der(&cut)), "uncompressed", &bytes.to_string());
+    }
+    let more = with(&[point, &[0]].concat());
+    refused(VerifyingKey::read(Es256, KeyForm::Der(&more)), "uncompressed", "a byte more");
+}
+
 #[test]
 fn der_bytes_that_are_no_key() {
     for (row, file, algorithm, to_sign, to_verify) in [

@@ -176,6 +176,8 @@ fn rows_40_and_41_typ() {
     assert_eq!(verdict(&none, |builder| builder.accept_type("JWT")), Err(TokenErrorKind::Type));
     assert_eq!(verdict(&none, CompleteBuilder::accept_missing_type), Ok(()));
     assert_eq!(verdict(&jwt, CompleteBuilder::accept_missing_type), Err(TokenErrorKind::Type));
+    // Only `application/` is left out.
+    assert_eq!(verdict(&jwt, |builder| builder.accept_type("text/jwt")), Err(TokenErrorKind::Type));
     // The own type stays accepted.
     assert_eq!(verdict(&signer().good(), |builder| builder.accept_type("JWT")), Ok(()));
 }

@@ -145,14 +145,31 @@ fn not_after_caps_the_life_and_never_stretches_it() {
 
 /// The documentation of `with_not_after`: "The token ends then at the latest".
 #[test]
-fn an_end_in_the_past_gives_no_token_that_is_good() {
+fn an_end_in_the_past_gives_no_token() {
     for signer in Signer::both() {
         let config = config(&signer, &ManualClock::new());
-        let grant = AccessGrant::new(SUBJECT).with_not_after(Timestamp::from_unix_seconds(NOW - 3600));
-        if let Ok(token) = issue(&config, &grant, &NoClaims {}) {
-            let verified = config.verifier::<NoClaims>().verify(token.expose());
-            assert!(verified.is_err(), "ended an hour ago, and good now: {verified:?}");
+        let until = |seconds| AccessGrant::new(SUBJECT).with_not_after(Timestamp::from_unix_seconds(seconds));
+        for end in [NOW - 3600, NOW - 1] {
+            let error = issue(&config, &until(end), &NoClaims {}).unwrap_err();
+            assert_eq!(error.kind(), TokenErrorKind::UnsuitableClaims, "{end}");
         }
+        let token = issue(&config, &until(NOW), &NoClaims {}).unwrap();
+        assert_eq!(token.expires_at(), Timestamp::from_unix_seconds(NOW));
+    }
+}
+
+#[test]
+fn a_token_is_as_long_as_the_configuration_allows_and_no_longer() {
+    for signer in Signer::both() {
+        let clock = ManualClock::new();
+        let of = |bytes: usize| {
+            let config = builder(signer.key(), &clock).max_token_bytes(bytes).build().unwrap();
+            issue(&config, &AccessGrant::new("s".repeat(200)), &NoClaims {})
+        };
+        let bytes = of(4096).unwrap().expose().len();
+        assert_eq!(of(bytes).unwrap().expose().len(), bytes);
+        assert_eq!(of(bytes - 1).unwrap_err().kind(), TokenErrorKind::UnsuitableClaims);
+        assert_eq!(of(bytes - 40).unwrap_err().kind(), TokenErrorKind::UnsuitableClaims);
     }
 }
 

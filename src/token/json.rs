@@ -190,3 +190,26 @@ impl<'a> Names<'a> {
         if is_new { Ok(()) } else { Err(E::custom("a repeated member name")) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A password may stand where a number should.
+    #[test]
+    fn an_error_is_described_without_values() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)] // Only read.
+        struct Login {
+            attempt: u8,
+        }
+        for (json, expected) in [
+            (r#"{"attempt":"hunter2"}"#, "a value of another type than expected at line 1 column 20"),
+            (r"{}", "missing field `attempt` at line 1 column 2"),
+            (r#"{"attempt":1,"attempt":2}"#, "duplicate field `attempt` at line 1 column 22"),
+            ("hunter2", "not JSON at line 1 column 1"),
+        ] {
+            assert_eq!(describe(&serde_json::from_str::<Login>(json).unwrap_err()), expected, "{json}");
+        }
+    }
+}

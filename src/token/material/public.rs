@@ -178,3 +178,30 @@ impl PublicMaterial {
         Some([&[4], x.as_slice(), y.as_slice()].concat())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_in_one_part_are_two() {
+        let rsa = |n: u8, e: u8| PublicMaterial::Rsa { n: vec![n], e: vec![e] };
+        let ec = |curve, x: u8, y: u8| PublicMaterial::Ec { curve, x: vec![x], y: vec![y] };
+        let all = [
+            rsa(1, 2),
+            rsa(1, 3),
+            rsa(3, 2),
+            ec(Curve::P256, 1, 2),
+            ec(Curve::P384, 1, 2),
+            ec(Curve::P256, 1, 3),
+            ec(Curve::P256, 3, 2),
+            PublicMaterial::Ed25519([1; 32]),
+            PublicMaterial::Ed25519([2; 32]),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            for (other_at, other) in all.iter().enumerate() {
+                assert!((one == other) == (at == other_at), "{at} and {other_at}");
+            }
+        }
+    }
+}

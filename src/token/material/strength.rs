@@ -48,8 +48,7 @@ pub(super) fn check_rsa(n: &[u8], e: &[u8]) -> Result<(), &'static str> {
 }
 
 /// Whether a modulus has the form of those that Infineon's library made: modulo each of the first primes it is a power
-/// of
-/// 65537. From 1984 bits on these are the primes up to 701. Another modulus has it once in 2^167.
+/// of 65537. From 1984 bits on these are the primes up to 701. Another modulus has it once in 2^167.
 fn is_roca(n: &[u8]) -> bool {
     let is_prime = |number: &u32| {
         (2..*number)
