@@ -278,6 +278,10 @@ fn row_55_iat_and_the_longest_life() {
         |seconds: u64| move |builder: CompleteBuilder| builder.accept_lifetime(Duration::from_secs(seconds));
     assert_eq!(verdict(&hour, accept(3600)), Ok(()));
     assert_eq!(verdict(&hour, accept(3599)), Err(TokenErrorKind::Lifetime));
+    for (seconds, is_allowed) in [(899, false), (900, true), (86_400, true), (86_401, false)] {
+        let builder = accept(seconds)(builder(signer().key(), &ManualClock::new()));
+        assert_eq!(builder.build().is_ok(), is_allowed, "{seconds}");
+    }
     for bad in [1, 86_401] {
         let builder = accept(bad)(builder(signer().key(), &ManualClock::new()));
         assert_eq!(builder.build().unwrap_err().kind(), ConfigErrorKind::Lifetime, "{bad}");

@@ -671,16 +671,19 @@ fn no_debug_output_holds_a_secret_or_a_token() {
         .map(|text| config.verifier::<NoClaims>().verify(&text).unwrap_err())
         .into();
     let all = format!(
-        "{signer_key:?} {verifying:?} {config:?} {issuer:?} {token:?} {verified:?} {any:?} {errors:?} {verifier:?}",
+        "{signer_key:?} {verifying:?} {builder:?} {config:?} {issuer:?} {token:?} {verified:?} {any:?} {errors:?} {verifier:?}",
         signer_key = signer.key(),
         verifying = signer.key().verifying_key(),
+        builder = builder(signer.key(), &clock),
         any = verified.clone().erase(),
         verifier = config.verifier::<NoClaims>(),
     );
     for shown in [
         "SigningKey {",
         "VerifyingKey {",
+        "TokenConfigBuilder { issuer: ",
         "TokenConfig { issuer: ",
+        "Issuer",
         "keys: KeySetHandle(",
         "lifetime: 900s",
         "AccessToken",
