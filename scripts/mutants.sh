@@ -35,7 +35,8 @@ if [[ ${1:-} = --again ]]; then
   git clone --quiet . "$whole"
   cd "$whole"
   CARGO_TARGET_DIR=$target/mutants/whole-target exec cargo mutants --no-config --in-place --output ../again --colors never \
-    --timeout 300 --all-features --file 'src/session/**' --file 'src/token/**' --exclude '**/tests.rs' --re "^($names)$" -- $(printf -- "--test %s " "${above[@]}")
+    --timeout 300 --all-features --file 'src/session/**' --file 'src/token/**' --exclude '**/tests.rs' --re "^($names)$" \
+    "${above[@]/#/--cargo-arg=--test=}"
 fi
 
 slow=(a_key_of_both_sets_is_never_missed no_token_is_refused_under_load every_live_token_is_good_everywhere
