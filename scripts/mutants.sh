@@ -9,6 +9,20 @@
 # their unit tests and those tests of `tests` that ask for no more: seconds a mutant, where the whole crate takes minutes.
 # What survives here may still be noticed by the others, which `--again` asks. Properties are tried with fewer cases than
 # in `cargo test`, and tests that take as long as all others, or need all cases, are left out.
+#
+# What survives both, and why no test is to notice it:
+#
+# | mutant | why |
+# |---|---|
+# | `expecting` of a `Visitor` | a word of an error of serde, which is told without it |
+# | `Drop` of `RefreshToken` | that memory is wiped cannot be seen without `unsafe` |
+# | `TOKEN_BYTES` | how much room a text is given at first |
+# | `is_roca`: `%` and `*` | the same number modulo the prime, or more divisors tried than needed |
+# | `TokenCache::insert` with `>=` | a memory of no bytes instead of none |
+# | `PartialEq` of the cache's `Text` | asked only of two tokens with one hash |
+# | `text_bytes` | how much an entry is said to weigh: the bound of the memory is of that size |
+# | `is_aws_lc`, and where it is asked | the other way to verify gives the same answers, which `prepared_key` tests |
+# | `is_on_curve`, `prepared_key::imp`, `MAX_RSA_BITS == 4096`, `is_rsa` | not compiled here; `scripts/backends.sh` |
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
