@@ -678,6 +678,11 @@ fn no_debug_output_holds_a_secret_or_a_token() {
         any = verified.clone().erase(),
         verifier = config.verifier::<NoClaims>(),
     );
+    let verifier = format!("{:?}", config.verifier::<NoClaims>());
+    assert!(verifier.contains(r#"audiences: ["api"]"#), "{verifier}");
+    let claims = r#"{"iss":5}"#;
+    let error = config.verifier::<NoClaims>().verify(&signer.with_claims(claims)).unwrap_err();
+    assert!(std::error::Error::source(&error).is_some(), "the error of JSON: {error:?}");
     for shown in [
         "SigningKey {",
         "VerifyingKey {",
