@@ -20,6 +20,8 @@
 # | `is_roca`: `%` and `*` | the same number modulo the prime, or more divisors tried than needed |
 # | `TokenCache::insert` with `>=` | a memory of no bytes instead of none |
 # | `PartialEq` of the cache's `Text` | asked only of two tokens with one hash |
+# | the guard of `Confirmation::Thumbprint` | a `jkt` that is no thumbprint is refused a step later, as bound to no key |
+# | `recall`: whether an expired token is let go | the answer is the same; the memory lets it go by itself |
 # | `text_bytes` | how much an entry is said to weigh: the bound of the memory is of that size |
 # | `is_aws_lc`, and where it is asked | the other way to verify gives the same answers, which `prepared_key` tests |
 # | `is_on_curve`, `prepared_key::imp`, `MAX_RSA_BITS == 4096`, `is_rsa` | not compiled here; `scripts/backends.sh` |

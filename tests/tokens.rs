@@ -24,7 +24,7 @@ use support::tokens::{
 use support::{HOUR, MINUTE, ManualClock};
 use tower_jwt_auth::{
     AccessGrant, AccessToken, Algorithm, Claims, Clock, ConfigError, ConfigErrorKind, Issuer, KeyForm,
-    NoClaims, ReadClaims, SigningKey, Timestamp, TokenConfig, TokenError, TokenErrorKind, Verifier,
+    NoClaims, ReadClaims, SigningKey, Timestamp, TokenConfig, TokenError, TokenErrorKind, Verified, Verifier,
     VerifyingKey,
 };
 
@@ -119,8 +119,13 @@ fn what_was_issued_is_verified_with_all_it_says() {
         assert_eq!(registered.client_id(), Some("web"));
         assert_eq!(registered.issued_at(), clock.now());
         assert_eq!(registered.expires_at(), token.expires_at());
+        assert_eq!((verified.subject(), verified.session_id()), (SUBJECT, Some("session-1")));
+        assert_eq!(verified.expires_at(), token.expires_at());
+        assert!(verified.has_scope("orders:read") && !verified.has_scope("orders"));
 
         let plain = issue(&config, &AccessGrant::new(SUBJECT), &NoClaims {}).unwrap();
+        let other: Verified<NoClaims> = config.verifier().verify(plain.expose()).unwrap();
+        assert_eq!(other.session_id(), None);
         let claims = json_of(plain.expose().split('.').nth(1).unwrap());
         assert_eq!((&claims["aud"], &claims["client_id"]), (&json!([AUDIENCE, "second"]), &json!("default")));
     }
