@@ -697,6 +697,8 @@ fn no_debug_output_holds_a_secret_or_a_token() {
         "keys: KeySetHandle(",
         "lifetime: 900s",
         "AccessToken",
+        " Verified(Registered { issuer: ",
+        "AnyVerified(Registered { issuer: ",
         "TokenError { kind: Malformed, detail: ",
         "TokenError { kind: Signature, detail: ",
         "Verifier { issuer: ",

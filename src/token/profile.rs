@@ -114,3 +114,20 @@ fn texts<'a>(set: &ClaimsSet<'a>, name: &str) -> Option<OneOrMany<'a>> {
         _ => set.watched(name).cloned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_alone_is_for_tokens_from_elsewhere() {
+        let name = || Some("tid".to_owned());
+        let values = || vec![("tid".to_owned(), "a".to_owned())];
+        assert!(Profile::new(None, None, Vec::new()).unwrap().is_standard());
+        for (audience, scope, values) in
+            [(name(), None, Vec::new()), (None, name(), Vec::new()), (None, None, values())]
+        {
+            assert!(!Profile::new(audience, scope, values).unwrap().is_standard());
+        }
+    }
+}
