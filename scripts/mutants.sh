@@ -15,6 +15,8 @@
 # | mutant | why |
 # |---|---|
 # | `expecting` of a `Visitor` | a word of an error of serde, which is told without it |
+# | `Debug` of `Crypto` and `Prepared` | a word |
+# | `Verifier::max_token_bytes` of 1 | of 0 it is noticed, by a test of the layer that waits in vain |
 # | `Drop` of `RefreshToken` | that memory is wiped cannot be seen without `unsafe` |
 # | `TOKEN_BYTES` | how much room a text is given at first |
 # | `is_roca`: `%` and `*` | the same number modulo the prime, or more divisors tried than needed |

@@ -168,3 +168,35 @@ fn check_signature(
         Err(TokenError::new(TokenErrorKind::Signature, "the signature is not by the key"))
     }
 }
+
+#[cfg(all(test, feature = "jwks", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::token::{AccessGrant, Issuer, KeySetHandle, NoClaims, SigningKey, TokenConfig};
+
+    /// Or every stranger could make us fetch.
+    #[test]
+    fn only_an_unknown_key_id_is_told_to_the_source_of_keys() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&told);
+        let keys = KeySetHandle::awaiting(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        let builder = || TokenConfig::builder().issuer("https://i.example").audience("api");
+        let key = |seed: u8, kid: &str| SigningKey::ed25519_seed(&[seed; 32]).unwrap().with_kid(kid);
+        let own = Issuer::new(&builder().key(key(1, "one")).build().unwrap()).unwrap();
+        let token = own.issue(&AccessGrant::new("ada"), &NoClaims {}).unwrap();
+        let verifier = builder().key_source(&keys).build().unwrap().verifier::<NoClaims>();
+        for (seed, kid, expected, reports) in [
+            (2, "one", Some(TokenErrorKind::Signature), 0),
+            (1, "two", Some(TokenErrorKind::UnknownKey), 1),
+            (1, "one", None, 1),
+        ] {
+            keys.store(KeySet::new([key(seed, kid).verifying_key().clone()]).unwrap());
+            let refused = verifier.verify(token.expose()).err().map(|error| error.kind());
+            assert_eq!((refused, told.load(Ordering::SeqCst)), (expected, reports), "{seed} {kid}");
+        }
+    }
+}
