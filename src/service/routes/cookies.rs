@@ -42,24 +42,25 @@ pub(super) fn genuine(core: &Core, values: &[&str]) -> Vec<RefreshToken> {
 /// each would be a question to the store.
 const MAX_SESSIONS: usize = 8;
 
-/// The sessions that the cookies name, or 400 if they are too many.
-pub(super) fn bounded(tokens: Vec<RefreshToken>, route: &'static str) -> Result<Vec<RefreshToken>, Refusal> {
-    if tokens.len() <= MAX_SESSIONS {
-        return Ok(tokens);
-    }
+/// Whether the cookies name more sessions than are looked up or ended.
+pub(super) fn are_too_many(tokens: &[RefreshToken]) -> bool {
+    tokens.len() > MAX_SESSIONS
+}
+
+/// 400: no order of them means anything.
+pub(super) fn several_sessions(route: &'static str) -> Refusal {
     events::refused(route, "several_sessions");
-    Err(refuse(answer::invalid_request()))
+    refuse(answer::invalid_request())
 }
 
 /// The one session that the cookies name. Of several, those that have ended do not count; if more than one is left, no
 /// order of them means anything, so none counts.
 pub(super) async fn single(
     core: &Core,
-    tokens: Vec<RefreshToken>,
+    mut tokens: Vec<RefreshToken>,
     route: &'static str,
 ) -> Result<Option<RefreshToken>, Refusal> {
-    let mut tokens = bounded(tokens, route)?;
-    if tokens.len() > 1 {
+    if tokens.len() > 1 && !are_too_many(&tokens) {
         let mut live = Vec::new();
         for token in tokens {
             if core.is_live(&token).await? {
@@ -69,8 +70,7 @@ pub(super) async fn single(
         tokens = live;
     }
     if tokens.len() > 1 {
-        events::refused(route, "several_sessions");
-        return Err(refuse(answer::invalid_request()));
+        return Err(several_sessions(route));
     }
     Ok(tokens.pop())
 }

@@ -12,7 +12,7 @@ use crate::service::delivery::{Delivery, Handover, NoHandover, handover, take_wi
 use crate::service::error::SessionError;
 use crate::service::events;
 use crate::service::proof;
-use crate::service::routes::cookies::{bounded, set_cookie};
+use crate::service::routes::cookies::{are_too_many, set_cookie};
 use crate::service::routes::{Refusal, refuse};
 use crate::session::{ClientInfo, RefreshToken};
 
@@ -50,7 +50,7 @@ pub(super) async fn login(
         identity = identity.with_key(proof.thumbprint);
     }
     // Nobody is kept from a login by cookies that another host planted.
-    let old = bounded(tokens, "login").unwrap_or_default();
+    let old = if are_too_many(&tokens) { Vec::new() } else { tokens };
     let grant = Arc::clone(&core).open(identity, client, old).await?;
     let answer = match handover {
         Handover::Cookie => answer::granted(&grant, set_cookie(&core, &grant)),

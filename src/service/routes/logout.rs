@@ -11,7 +11,7 @@ use crate::service::core::Core;
 use crate::service::events;
 use crate::service::refresh_token_forms::Form;
 use crate::service::request::{Media, media};
-use crate::service::routes::cookies::bounded;
+use crate::service::routes::cookies::{are_too_many, several_sessions};
 use crate::service::routes::owner::{BearerRefusal, For, Owner, bearer_owner};
 use crate::service::routes::token_in_body::{malformed_form, one_credential, token_in_json};
 use crate::service::routes::{Refusal, device};
@@ -27,12 +27,14 @@ pub(super) async fn logout(
 ) -> Result<Answer, Refusal> {
     match token_in_body(&core, parts, body, carries_cookie)? {
         Some(token) => end(Arc::clone(&core), named(&core, &token), false, parts).await,
-        None => match bounded(tokens, "logout") {
-            Ok(tokens) => end(core, tokens, may_clear_cookie, parts).await,
-            // Which of them is the client's own nobody can tell, but for a bearer token.
-            Err(too_many) if !end_by_bearer(&core, parts).await? => Err(too_many),
-            Err(_) => Ok(answer::done(if may_clear_cookie { core.cookie.clear() } else { None })),
-        },
+        // Which of them is the client's own nobody can tell, but for a bearer token.
+        None if are_too_many(&tokens) => {
+            if !end_by_bearer(&core, parts).await? {
+                return Err(several_sessions("logout"));
+            }
+            Ok(answer::done(if may_clear_cookie { core.cookie.clear() } else { None }))
+        }
+        None => end(core, tokens, may_clear_cookie, parts).await,
     }
 }
 
