@@ -24,7 +24,7 @@
 //! | | `rotated`, `reissued`, `expired`, `unknown` | info | `session`, `generation` |
 //! | | `current` | debug | `session` |
 //! | | `recovered`, `superseded`, `reused`, `mismatch` | warn | `session`, `subject` |
-//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason`: `body`, `credentials`, `no_origin`, `origin`, `sec_fetch_site`, `no_token`, `several_sessions`, `revoked_meanwhile`, `session_ended`, `browser`, `cookie_and_token`, `invalid_scope`, `unsupported_grant_type`, `unsupported_token_type`, `other_key`, or as in `rejected`; for the route `cookie`, and for a token in a body, `malformed`, `unknown_key` (of a secret that this node does not know) or `bad_tag`; `detail`, `origin` |
+//! | `tower_jwt_auth::service` | `refused` | info | `route`, `reason`: `body`, `credentials`, `no_origin`, `origin`, `sec_fetch_site`, `no_token`, `several_sessions`, `revoked_meanwhile`, `no_session`, `session_ended`, `replaced`, `revoked`, `insufficient_scope`, `browser`, `cookie_and_token`, `invalid_scope`, `unsupported_grant_type`, `unsupported_token_type`, `other_key`, or as in `rejected`; for the route `cookie`, and for a token in a body, `malformed`, `unknown_key` (of a secret that this node does not know) or `bad_tag`; `detail`, `origin` |
 //! | | `retried` | warn | `what`, `error` |
 //! | | `unavailable`, `fault` | error | `what`, `error` |
 //! | | `hook_panicked` | error | `event` |
